@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-#define FIELD(attrs, field, type)                                                                  \
-    ((const type *)(const void *)((const char *)(attrs) + (field)->offset))
-
 static uint32_t hash_text(uint32_t hash, const char *text)
 {
     return text ? ebb_hash_bytes(hash, text, strlen(text)) : ebb_hash_u64(hash, 0);

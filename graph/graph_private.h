@@ -87,6 +87,10 @@ static inline uint32_t ebb_hash_u64(uint32_t seed, uint64_t value)
     return (uint32_t)(h >> 32) ^ (uint32_t)h;
 }
 
+/* A field of an attribute struct, as `type`. */
+#define FIELD(attrs, field, type)                                                                  \
+    ((const type *)(const void *)((const char *)(attrs) + (field)->offset))
+
 uint32_t ebb_hash_attrs(const ebb_op *op, const void *attrs);
 /* Deep copy into the arena; NULL when memory is out. */
 const void *ebb_attrs_copy(ebb_arena *arena, const ebb_op *op, const void *attrs);

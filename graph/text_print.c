@@ -7,8 +7,8 @@
  *   update %2 %9
  *
  * Attributes that are zero are left out. Behind @ stands the scope with the name (either may be
- * empty), behind ! the phase unless forward. Numbers are the shortest that read back to the same
- * bits. */
+ * empty), behind ! the phase unless forward. Numbers have the digits it takes to read back to the
+ * same bits. */
 #include "graph/graph_private.h"
 
 #include "graph/text.h"
@@ -17,9 +17,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FIELD(attrs, field, type)                                                                  \
-    ((const type *)(const void *)((const char *)(attrs) + (field)->offset))
 
 static void print_number(FILE *out, double value, bool is_f32)
 {
