@@ -124,6 +124,7 @@ static ebb_status evaluate(checker *c, ebb_node node, const ebb_tensor **value)
 {
     ebb_error error = { .status = EBB_OK };
     ebb_status status = ebb_interpreter_run(c->interpreter, &node, 1, &error);
+    *value = NULL;
     if (status)
         return ebb_graph_report(c->user, status, "gradient check: %s", error.message);
     *value = ebb_interpreter_get(c->interpreter, node);
