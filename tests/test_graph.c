@@ -50,7 +50,7 @@ START_TEST(status_names_and_texts)
     memset(longest, 'x', sizeof longest);
     longest[sizeof longest - 1] = 0;
     ck_assert_int_eq(ebb_fail(&error, EBB_IO, "%s", longest), EBB_IO);
-    ck_assert_int_eq(strlen(error.message), EBB_MESSAGE_BYTES - 1);
+    ck_assert_uint_eq(strlen(error.message), EBB_MESSAGE_BYTES - 1);
     ck_assert_str_eq(error.message + EBB_MESSAGE_BYTES - 4, "...");
     ck_assert_int_eq(ebb_fail(NULL, EBB_IO, "x"), EBB_IO);
 }
@@ -68,7 +68,7 @@ START_TEST(meter_counts_bounds_and_fails)
     ebb_release(&meter.allocator, b, 0);
     ebb_release(&meter.allocator, NULL, 5);
     ck_assert_int_eq(meter.n_live, 0);
-    ck_assert_int_eq(meter.live_bytes, 0);
+    ck_assert_uint_eq(meter.live_bytes, 0);
     meter.limit_bytes = 1000;
     ck_assert_ptr_null(ebb_allocate(&meter.allocator, 1001));
     ck_assert_ptr_null(ebb_allocate(&meter.allocator, SIZE_MAX - 5));
@@ -105,8 +105,8 @@ START_TEST(shapes_and_types)
     ebb_type t = ebb_type_of(EBB_F32, s);
     ck_assert_str_eq(ebb_type_text(&t, text), "f32[2,3,4]");
     ck_assert_str_eq(ebb_shape_text(&scalar, text), "[]");
-    ck_assert_int_eq(ebb_type_bytes(&t), 96);
-    ck_assert_int_eq(ebb_dtype_bytes((ebb_dtype)99), 0);
+    ck_assert_uint_eq(ebb_type_bytes(&t), 96);
+    ck_assert_uint_eq(ebb_dtype_bytes((ebb_dtype)99), 0);
     ck_assert_str_eq(ebb_dtype_name(EBB_NO_DTYPE), "?");
     ebb_dtype dtype;
     ck_assert(ebb_dtype_parse("i64", &dtype) && dtype == EBB_I64);

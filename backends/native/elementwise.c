@@ -1,0 +1,256 @@
+/* Element-wise ops over operands of any layout: dense ones are used where they lie, others come in tiles. */
+#include "backends/native/native.h"
+#include <string.h>
+
+#define TILE_BYTES 4096
+#define MAX_OPERANDS 3
+
+typedef enum operand_kind {
+    OPERAND_DENSE,
+    OPERAND_SINGLE,   /* one element for all */
+    OPERAND_PERIODIC, /* the same short dense row again and again: a bias */
+    OPERAND_WALK      /* anything else */
+} operand_kind;
+
+typedef struct map_state {
+    ebb_map map;
+    int n_inputs, n_threads;
+    bool is_dense; /* all operands */
+    operand_kind kinds[MAX_OPERANDS];
+    ebb_walk walks[MAX_OPERANDS];
+    int64_t n_elements;
+    int64_t tile;       /* elements at a time */
+    int64_t row;        /* a tile ends at its multiples, so that long rows can be used where they lie; 0: nowhere */
+    size_t result_bytes; /* of an element */
+} map_state;
+
+typedef struct map_run {
+    const map_state *state;
+    const ebb_call *call;
+} map_run;
+
+static operand_kind classify(const ebb_walk *walk)
+{
+    if (ebb_walk_is_dense(walk))
+        return OPERAND_DENSE;
+    if (walk->rank == 1 && walk->strides[0] == 0)
+        return OPERAND_SINGLE;
+    if (walk->rank == 2 && walk->strides[0] == 0 && walk->strides[1] == 1 &&
+        walk->dims[1] * (int64_t)walk->element_bytes <= TILE_BYTES)
+        return OPERAND_PERIODIC;
+    return OPERAND_WALK;
+}
+
+/* Fills `buffer` with `data` again and again. */
+static void fill_periodic(char *buffer, size_t buffer_bytes, const void *data, size_t period_bytes)
+{
+    size_t filled = period_bytes < buffer_bytes ? period_bytes : buffer_bytes;
+    memcpy(buffer, data, filled);
+    while (filled < buffer_bytes) {
+        size_t more = filled < buffer_bytes - filled ? filled : buffer_bytes - filled;
+        memcpy(buffer + filled, buffer, more);
+        filled += more;
+    }
+}
+
+static void map_part(void *context, int index, int n)
+{
+    const map_run *run = context;
+    const map_state *state = run->state;
+    int64_t begin, end;
+    /* In pieces of 64 elements: no two threads write to one cache line. */
+    ebb_parallel_part((state->n_elements + 63) / 64, index, n, &begin, &end);
+    begin *= 64;
+    end = end * 64 < state->n_elements ? end * 64 : state->n_elements;
+    if (begin >= end)
+        return;
+    char *result = (char *)run->call->results[0] + (size_t)begin * state->result_bytes;
+    const void *inputs[MAX_OPERANDS];
+    if (state->is_dense) {
+        for (int i = 0; i < state->n_inputs; i++)
+            inputs[i] = (const char *)run->call->inputs[i] +
+                        (size_t)begin * state->walks[i].element_bytes;
+        state->map(end - begin, result, inputs);
+        return;
+    }
+    _Alignas(64) char buffers[MAX_OPERANDS][2 * TILE_BYTES];
+    ebb_cursor cursors[MAX_OPERANDS];
+    for (int i = 0; i < state->n_inputs; i++) {
+        const ebb_walk *walk = &state->walks[i];
+        const void *data = run->call->inputs[i];
+        size_t bytes = walk->element_bytes, tile_bytes = (size_t)state->tile * bytes;
+        if (state->kinds[i] == OPERAND_SINGLE) {
+            fill_periodic(buffers[i], tile_bytes, data, bytes);
+        } else if (state->kinds[i] == OPERAND_PERIODIC) {
+            size_t period_bytes = (size_t)walk->dims[1] * bytes;
+            fill_periodic(buffers[i], tile_bytes + period_bytes, data, period_bytes);
+        } else {
+            cursors[i] = ebb_cursor_at(walk, data, begin);
+        }
+    }
+    while (begin < end) {
+        int64_t length = end - begin < state->tile ? end - begin : state->tile;
+        if (state->row > 0 && length > state->row - begin % state->row)
+            length = state->row - begin % state->row;
+        for (int i = 0; i < state->n_inputs; i++) {
+            const ebb_walk *walk = &state->walks[i];
+            if (state->kinds[i] == OPERAND_SINGLE)
+                inputs[i] = buffers[i];
+            else if (state->kinds[i] == OPERAND_PERIODIC)
+                inputs[i] = buffers[i] + (size_t)(begin % walk->dims[1]) * walk->element_bytes;
+            else
+                inputs[i] = ebb_cursor_take(&cursors[i], length, buffers[i]);
+        }
+        state->map(length, result, inputs);
+        result += (size_t)length * state->result_bytes;
+        begin += length;
+    }
+}
+
+static ebb_status run_map(const ebb_call *call)
+{
+    const map_state *state = call->state;
+    map_run run = { state, call };
+    ebb_parallel(state->n_threads, map_part, &run);
+    return EBB_OK;
+}
+
+static ebb_status compile_with(const ebb_region *region, const ebb_compile_env *env,
+                               ebb_kernel *kernel, ebb_map map, int64_t threshold)
+{
+    map_state *state = ebb_native_allocate(region, env, sizeof *state);
+    if (!state)
+        return EBB_OUT_OF_MEMORY;
+    const ebb_type *result = region->results[0].type;
+    state->map = map;
+    state->n_inputs = region->n_inputs;
+    state->n_elements = ebb_shape_elements(&result->shape);
+    state->result_bytes = ebb_dtype_bytes(result->dtype);
+    state->is_dense = true;
+    size_t longest = 1;
+    for (int i = 0; i < region->n_inputs; i++) {
+        const ebb_operand *input = &region->inputs[i];
+        size_t bytes = ebb_dtype_bytes(input->type->dtype);
+        longest = bytes > longest ? bytes : longest;
+        state->walks[i] = ebb_walk_make(&result->shape, input->layout.strides, bytes);
+        state->kinds[i] = classify(&state->walks[i]);
+        if (state->kinds[i] != OPERAND_DENSE)
+            state->is_dense = false;
+        else if (bytes == state->result_bytes)
+            kernel->inplace_inputs |= 1u << i;
+    }
+    state->tile = TILE_BYTES / (int64_t)longest;
+    for (int i = 0; i < region->n_inputs; i++) {
+        const ebb_walk *walk = &state->walks[i];
+        if (state->kinds[i] == OPERAND_WALK && walk->strides[walk->rank - 1] == 1 &&
+            walk->dims[walk->rank - 1] >= state->tile / 2)
+            state->row = walk->dims[walk->rank - 1];
+    }
+    kernel->n_threads = state->n_threads =
+        ebb_native_threads(region, state->n_elements, threshold);
+    kernel->run = run_map;
+    kernel->state = state;
+    kernel->implementation = ebb_vector_isa_here()->name;
+    return EBB_OK;
+}
+
+/* Reading many elements that lie far apart costs a cache line each: a blocked copy first is better. */
+static int score_layouts(const ebb_region *region)
+{
+    if (region->n_inputs > MAX_OPERANDS)
+        return EBB_SCORE_NONE;
+    const ebb_shape *shape = &region->results[0].type->shape;
+    if (ebb_shape_elements(shape) <= EBB_COSTLY_WORK)
+        return EBB_SCORE_BEST;
+    for (int i = 0; i < region->n_inputs; i++) {
+        ebb_walk walk = ebb_walk_make(shape, region->inputs[i].layout.strides, 1);
+        int64_t stride = walk.strides[walk.rank - 1];
+        if (stride != 0 && stride != 1)
+            return EBB_SCORE_GENERIC;
+    }
+    return EBB_SCORE_BEST;
+}
+
+/* ---- ops of the table ---- */
+
+static const ebb_map_row *find_row(const ebb_op *op)
+{
+    const ebb_map_table *table = ebb_vector_isa_here()->map;
+    for (int i = 0; i < table->n_rows; i++)
+        if (table->rows[i].op == op)
+            return &table->rows[i];
+    return NULL;
+}
+
+bool ebb_native_is_map(const ebb_op *op) { return find_row(op) != NULL; }
+
+static int score_map(const ebb_region *region)
+{
+    const ebb_map_row *row = find_row(region->op);
+    if (!row || !row->maps[region->inputs[0].type->dtype])
+        return EBB_SCORE_NONE;
+    return score_layouts(region);
+}
+
+/* The expression in the table tells: a call of a function other than those that are one instruction. */
+static bool is_costly(const char *expression)
+{
+    const char *call = strstr(expression, "FN(");
+    return call && strncmp(call, "FN(fabs)", 8) != 0 && strncmp(call, "FN(sqrt)", 8) != 0;
+}
+
+static ebb_status compile_map(const ebb_region *region, const ebb_compile_env *env,
+                              ebb_kernel *kernel)
+{
+    const ebb_map_row *row = find_row(region->op);
+    return compile_with(region, env, kernel, row->maps[region->inputs[0].type->dtype],
+                        is_costly(row->expression) ? EBB_COSTLY_WORK : EBB_CHEAP_WORK);
+}
+
+const ebb_native_kind ebb_native_map = { score_map, compile_map };
+
+/* ---- select ---- */
+
+static ebb_map find_select(const ebb_region *region)
+{
+    const ebb_map_table *table = ebb_vector_isa_here()->map;
+    size_t bytes = ebb_dtype_bytes(region->results[0].type->dtype);
+    return bytes == 1   ? table->select_1
+           : bytes == 4 ? table->select_4
+           : bytes == 8 ? table->select_8
+                        : NULL;
+}
+
+static int score_select(const ebb_region *region)
+{
+    return find_select(region) ? score_layouts(region) : EBB_SCORE_NONE;
+}
+
+static ebb_status compile_select(const ebb_region *region, const ebb_compile_env *env,
+                                 ebb_kernel *kernel)
+{
+    return compile_with(region, env, kernel, find_select(region), EBB_CHEAP_WORK);
+}
+
+const ebb_native_kind ebb_native_select = { score_select, compile_select };
+
+/* ---- cast ---- */
+
+static ebb_map find_cast(const ebb_region *region)
+{
+    return ebb_vector_isa_here()
+        ->map->cast[region->inputs[0].type->dtype][region->results[0].type->dtype];
+}
+
+static int score_cast(const ebb_region *region)
+{
+    return find_cast(region) ? score_layouts(region) : EBB_SCORE_NONE;
+}
+
+static ebb_status compile_cast(const ebb_region *region, const ebb_compile_env *env,
+                               ebb_kernel *kernel)
+{
+    return compile_with(region, env, kernel, find_cast(region), EBB_CHEAP_WORK);
+}
+
+const ebb_native_kind ebb_native_cast = { score_cast, compile_cast };

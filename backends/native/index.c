@@ -1,0 +1,159 @@
+/* Ops of indices: one_hot and argmax. */
+#include "backends/native/native.h"
+#include "ops/build.h"
+#include "ops/index.h"
+#include <string.h>
+
+/* ---- one_hot ---- */
+
+typedef struct one_hot_state {
+    ebb_type index_type;
+    size_t bytes; /* of an element of the result */
+    char one[8];
+    int64_t n_indices, depth;
+    int n_threads;
+} one_hot_state;
+
+static void one_hot_part(void *context, int index, int n)
+{
+    const ebb_call *call = context;
+    const one_hot_state *state = call->state;
+    const ebb_tensor indices = { .type = state->index_type, .data = call->inputs[0] };
+    int64_t begin, end;
+    ebb_parallel_part(state->n_indices, index, n, &begin, &end);
+    size_t row_bytes = (size_t)state->depth * state->bytes;
+    char *result = (char *)call->results[0] + (size_t)begin * row_bytes;
+    memset(result, 0, (size_t)(end - begin) * row_bytes);
+    for (int64_t i = begin; i < end; i++, result += row_bytes) {
+        int64_t hot = ebb_index_at(&indices, i);
+        memcpy(result + (size_t)hot * state->bytes, state->one, state->bytes);
+    }
+}
+
+static ebb_status run_one_hot(const ebb_call *call)
+{
+    const one_hot_state *state = call->state;
+    const ebb_tensor indices = { .type = state->index_type, .data = call->inputs[0] };
+    ebb_status status = ebb_index_check(&indices, state->depth, "index", call->error);
+    if (status || state->n_indices == 0)
+        return status;
+    ebb_parallel(state->n_threads, one_hot_part, (void *)call);
+    return EBB_OK;
+}
+
+static int score_dense(const ebb_region *region)
+{
+    return ebb_native_all_dense(region) ? EBB_SCORE_BEST : EBB_SCORE_NONE;
+}
+
+static ebb_status compile_one_hot(const ebb_region *region, const ebb_compile_env *env,
+                                  ebb_kernel *kernel)
+{
+    one_hot_state *state = ebb_native_allocate(region, env, sizeof *state);
+    if (!state)
+        return EBB_OUT_OF_MEMORY;
+    const ebb_one_hot_attrs *attrs = region->attrs;
+    ebb_tensor one = { .type = { attrs->dtype, { 0 } }, .data = state->one };
+    ebb_tensor_set(&one, 0, 1);
+    state->bytes = ebb_dtype_bytes(attrs->dtype);
+    state->index_type = *region->inputs[0].type;
+    state->n_indices = ebb_shape_elements(&region->inputs[0].type->shape);
+    state->depth = attrs->depth;
+    kernel->n_threads = state->n_threads =
+        ebb_native_threads(region, state->n_indices * state->depth, EBB_CHEAP_WORK);
+    kernel->run = run_one_hot;
+    kernel->state = state;
+    kernel->implementation = "fill";
+    return EBB_OK;
+}
+
+const ebb_native_kind ebb_native_one_hot = { score_dense, compile_one_hot };
+
+/* ---- argmax: x seen as [n_outer, n, n_inner] ---- */
+
+typedef struct argmax_state {
+    ebb_dtype dtype;
+    const ebb_reduce_table *table;
+    int64_t n_outer, n, n_inner;
+    int n_threads;
+} argmax_state;
+
+/* A NaN counts as the largest; the first one wins. */
+#define ARGMAX_ROWS(T, name)                                                                       \
+    static void name(const argmax_state *state, const T *x, int64_t *result, int64_t begin,        \
+                     int64_t end)                                                                  \
+    {                                                                                              \
+        const int64_t n_inner = state->n_inner;                                                    \
+        for (int64_t i = begin; i < end; i++) {                                                    \
+            const T *row = x + i / n_inner * state->n * n_inner + i % n_inner;                     \
+            int64_t best = 0;                                                                      \
+            if (n_inner == 1) {                                                                    \
+                const T largest = (T)state->table->max(state->n, row);                             \
+                while (row[best] != largest && row[best] == row[best])                             \
+                    best++;                                                                        \
+            } else {                                                                               \
+                for (int64_t j = 1; j < state->n; j++) {                                           \
+                    const T value = row[j * n_inner], largest = row[best * n_inner];               \
+                    if (value > largest || (value != value && largest == largest))                 \
+                        best = j;                                                                  \
+                }                                                                                  \
+            }                                                                                      \
+            result[i] = best;                                                                      \
+        }                                                                                          \
+    }
+ARGMAX_ROWS(float, argmax_f32)
+ARGMAX_ROWS(double, argmax_f64)
+
+static void argmax_part(void *context, int index, int n)
+{
+    const ebb_call *call = context;
+    const argmax_state *state = call->state;
+    int64_t begin, end;
+    ebb_parallel_part(state->n_outer * state->n_inner, index, n, &begin, &end);
+    if (state->dtype == EBB_F32)
+        argmax_f32(state, call->inputs[0], call->results[0], begin, end);
+    else
+        argmax_f64(state, call->inputs[0], call->results[0], begin, end);
+}
+
+static ebb_status run_argmax(const ebb_call *call)
+{
+    const argmax_state *state = call->state;
+    ebb_parallel(state->n_threads, argmax_part, (void *)call);
+    return EBB_OK;
+}
+
+static int score_argmax(const ebb_region *region)
+{
+    return ebb_dtype_is_float(region->inputs[0].type->dtype) ? score_dense(region) : EBB_SCORE_NONE;
+}
+
+static ebb_status compile_argmax(const ebb_region *region, const ebb_compile_env *env,
+                                 ebb_kernel *kernel)
+{
+    argmax_state *state = ebb_native_allocate(region, env, sizeof *state);
+    if (!state)
+        return EBB_OUT_OF_MEMORY;
+    const ebb_type *type = region->inputs[0].type;
+    const ebb_axis_attrs *attrs = region->attrs;
+    const ebb_vector_isa *isa = ebb_vector_isa_here();
+    const int axis = ebb_axis_of(attrs->axis, type->shape.rank);
+    state->dtype = type->dtype;
+    state->table = type->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64;
+    state->n_outer = state->n_inner = 1;
+    state->n = type->shape.dims[axis];
+    for (int i = 0; i < type->shape.rank; i++) {
+        if (i < axis)
+            state->n_outer *= type->shape.dims[i];
+        else if (i > axis)
+            state->n_inner *= type->shape.dims[i];
+    }
+    kernel->n_threads = state->n_threads =
+        ebb_native_threads(region, ebb_shape_elements(&type->shape), EBB_CHEAP_WORK);
+    kernel->run = run_argmax;
+    kernel->state = state;
+    kernel->implementation = state->n_inner == 1 ? "rows" : "columns";
+    return EBB_OK;
+}
+
+const ebb_native_kind ebb_native_argmax = { score_argmax, compile_argmax };

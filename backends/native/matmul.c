@@ -1,0 +1,222 @@
+/* Matrix products with Ebb's own register blocks: small and narrow shapes, and layouts that oneDNN takes badly. */
+#include "backends/native/native.h"
+#include <string.h>
+
+typedef struct matmul_state {
+    const ebb_product_table *table;
+    ebb_dtype dtype;
+    size_t bytes; /* of an element */
+    int n_batch_dims;
+    int64_t batch_dims[EBB_MAX_RANK], a_batch[EBB_MAX_RANK], b_batch[EBB_MAX_RANK];
+    int64_t m, n, k;
+    int64_t a_m, a_k, b_k, b_n;
+    int64_t row_chunk, row_chunks, columns, column_chunks; /* how a product is shared out */
+    int64_t depth;     /* of k at a time */
+    bool packs;        /* b goes through a dense copy of `depth` times `columns` elements */
+    bool is_exchanged; /* one row times a transposed matrix: computed as that matrix times a column */
+    int64_t n_batches, n_tasks;
+    int n_threads;
+} matmul_state;
+
+/* Bounds of the copy of b: 64 KiB of floats stay in the second-level cache. */
+enum { PACKED_DEPTH = 256, PACKED_COLUMNS = 64, WIDE = 128 };
+
+static void pack_b(const matmul_state *state, const char *b, int64_t n_k, int64_t n_columns,
+                   char *packed)
+{
+    /* Reads along the smaller stride. */
+    const bool along_k = state->b_k < state->b_n;
+    if (state->bytes == 4) {
+        const float *from = (const float *)(const void *)b;
+        float *to = (float *)(void *)packed;
+        if (along_k)
+            for (int64_t j = 0; j < n_columns; j++)
+                for (int64_t k = 0; k < n_k; k++)
+                    to[k * n_columns + j] = from[k * state->b_k + j * state->b_n];
+        else
+            for (int64_t k = 0; k < n_k; k++)
+                for (int64_t j = 0; j < n_columns; j++)
+                    to[k * n_columns + j] = from[k * state->b_k + j * state->b_n];
+    } else {
+        const double *from = (const double *)(const void *)b;
+        double *to = (double *)(void *)packed;
+        for (int64_t k = 0; k < n_k; k++)
+            for (int64_t j = 0; j < n_columns; j++)
+                to[k * n_columns + j] = from[k * state->b_k + j * state->b_n];
+    }
+}
+
+static void matmul_task(const matmul_state *state, const ebb_call *call, int64_t task, char *packed)
+{
+    const int64_t bytes = (int64_t)state->bytes;
+    const char *a = call->inputs[state->is_exchanged], *b = call->inputs[!state->is_exchanged];
+    char *c = call->results[0];
+    int64_t column = task % state->column_chunks * state->columns, rest = task / state->column_chunks;
+    int64_t row = rest % state->row_chunks * state->row_chunk;
+    int64_t batch = rest / state->row_chunks;
+    c += (batch * state->m + row) * state->n * bytes + column * bytes;
+    for (int i = state->n_batch_dims - 1; i >= 0; i--) {
+        int64_t index = batch % state->batch_dims[i];
+        batch /= state->batch_dims[i];
+        a += index * state->a_batch[i] * bytes;
+        b += index * state->b_batch[i] * bytes;
+    }
+    a += row * state->a_m * bytes;
+    b += column * state->b_n * bytes;
+    ebb_product product = { .a_m = state->a_m,
+                            .a_k = state->a_k,
+                            .b_k = state->b_k,
+                            .c = c,
+                            .c_m = state->n };
+    product.m = state->m - row < state->row_chunk ? state->m - row : state->row_chunk;
+    product.n = state->n - column < state->columns ? state->n - column : state->columns;
+    const int64_t n_rest = product.n % state->table->lanes;
+    /* The choice depends on the whole product, so that sharing it out does not change a bit. */
+    product.rest_apart = n_rest > 0 && n_rest <= state->table->most_rest &&
+                         state->m >= state->table->lanes && state->k >= 2 * state->table->lanes &&
+                         (state->a_k == 1 || state->a_m == 1);
+    int64_t done = 0;
+    do { /* once even if k is 0: the product is then 0 */
+        product.k = state->k - done < state->depth ? state->k - done : state->depth;
+        product.a = a + done * state->a_k * bytes;
+        product.b = b + done * state->b_k * bytes;
+        if (state->packs) {
+            pack_b(state, product.b, product.k, product.n, packed);
+            product.b = packed;
+            product.b_k = product.n;
+        }
+        product.accumulate = done > 0;
+        state->table->multiply(&product);
+        done += product.k;
+    } while (done < state->k);
+}
+
+static void matmul_part(void *context, int index, int n)
+{
+    const ebb_call *call = context;
+    const matmul_state *state = call->state;
+    int64_t begin, end;
+    ebb_parallel_part(state->n_tasks, index, n, &begin, &end);
+    char *packed = NULL;
+    if (state->packs)
+        packed = (char *)call->scratch + (size_t)(index * state->depth * state->columns) * state->bytes;
+    for (int64_t task = begin; task < end; task++)
+        matmul_task(state, call, task, packed);
+}
+
+static ebb_status run_matmul(const ebb_call *call)
+{
+    const matmul_state *state = call->state;
+    ebb_parallel(state->n_threads, matmul_part, (void *)call);
+    return EBB_OK;
+}
+
+/* Fills the sizes and strides of one product, and the batch dimensions. */
+static void read_region(const ebb_region *region, matmul_state *state)
+{
+    const ebb_matmul_attrs *attrs = region->attrs;
+    const ebb_shape *result = &region->results[0].type->shape;
+    const int row = result->rank - 2, column = result->rank - 1;
+    const int64_t *a_strides = region->inputs[0].layout.strides;
+    const int64_t *b_strides = region->inputs[1].layout.strides;
+    state->m = result->dims[row];
+    state->n = result->dims[column];
+    state->k = region->inputs[0].type->shape.dims[attrs->transpose_a ? row : column];
+    state->a_m = a_strides[attrs->transpose_a ? column : row];
+    state->a_k = a_strides[attrs->transpose_a ? row : column];
+    state->b_k = b_strides[attrs->transpose_b ? column : row];
+    state->b_n = b_strides[attrs->transpose_b ? row : column];
+    state->n_batches = 1;
+    for (int i = 0; i < row; i++) {
+        int64_t dim = result->dims[i];
+        state->n_batches *= dim;
+        if (dim == 1)
+            continue;
+        state->batch_dims[state->n_batch_dims] = dim;
+        state->a_batch[state->n_batch_dims] = a_strides[i];
+        state->b_batch[state->n_batch_dims++] = b_strides[i];
+    }
+    /* A batch of products with one b is one product with more rows. */
+    while (state->n_batch_dims > 0) {
+        int last = state->n_batch_dims - 1;
+        if (state->b_batch[last] != 0 || state->a_batch[last] != state->m * state->a_m)
+            break;
+        state->m *= state->batch_dims[last];
+        state->n_batches /= state->batch_dims[last] ? state->batch_dims[last] : 1;
+        state->n_batch_dims--;
+    }
+    if (state->m == 1) /* any stride will do */
+        state->a_m = state->a_k == 1 ? state->k : 1;
+    if (state->k == 1)
+        state->a_k = state->a_m == 1 ? state->m : 1;
+    if (state->n == 1)
+        state->b_n = 1;
+    if (state->m == 1 && state->n > 1 && state->b_n != 1) {
+        state->is_exchanged = true;
+        int64_t a_k = state->a_k, batch;
+        state->m = state->n;
+        state->n = 1;
+        state->a_m = state->b_n;
+        state->a_k = state->b_k;
+        state->b_k = a_k;
+        state->b_n = 1;
+        for (int i = 0; i < state->n_batch_dims; i++) {
+            batch = state->a_batch[i];
+            state->a_batch[i] = state->b_batch[i];
+            state->b_batch[i] = batch;
+        }
+    }
+}
+
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static ebb_status compile_matmul(const ebb_region *region, const ebb_compile_env *env,
+                                 ebb_kernel *kernel)
+{
+    matmul_state *state = ebb_native_allocate(region, env, sizeof *state);
+    if (!state)
+        return EBB_OUT_OF_MEMORY;
+    const ebb_vector_isa *isa = ebb_vector_isa_here();
+    state->dtype = region->results[0].type->dtype;
+    state->bytes = ebb_dtype_bytes(state->dtype);
+    state->table = state->dtype == EBB_F32 ? isa->product_f32 : isa->product_f64;
+    read_region(region, state);
+    state->packs = state->b_n != 1 || (state->n > WIDE && state->m >= 32);
+    state->depth = state->packs ? PACKED_DEPTH : EBB_PRODUCT_K;
+    state->columns = state->packs ? PACKED_COLUMNS : WIDE;
+    state->column_chunks = divide_up(state->n, state->columns);
+    /* A product of 64^3 takes about 4 us. */
+    double work = (double)state->n_batches * (double)state->m * (double)state->n * (double)state->k;
+    double useful = work / (32 * 64 * 64);
+    int n_threads = useful < 2                             ? 1
+                    : useful < (double)region->n_threads ? (int)useful
+                                                         : region->n_threads;
+    const int64_t blocks = state->n_batches * state->column_chunks;
+    const int64_t wanted = blocks > 0 && blocks < n_threads ? divide_up(n_threads, blocks) : 1;
+    state->row_chunk = divide_up(divide_up(state->m, wanted), 8) * 8;
+    state->row_chunks = state->m > 0 ? divide_up(state->m, state->row_chunk) : 0;
+    state->n_tasks = state->n_batches * state->row_chunks * state->column_chunks;
+    if (state->packs)
+        kernel->scratch_bytes =
+            (size_t)(n_threads * state->depth * state->columns) * state->bytes;
+    kernel->n_threads = state->n_threads = n_threads;
+    kernel->run = run_matmul;
+    kernel->state = state;
+    kernel->implementation = isa->name;
+    return EBB_OK;
+}
+
+/* Measured against oneDNN 2.6 on AVX-512: better for narrow results and for small products. */
+static int score_matmul(const ebb_region *region)
+{
+    matmul_state state = { 0 };
+    read_region(region, &state);
+    if (region->results[0].type->dtype == EBB_F64)
+        return EBB_SCORE_BEST;
+    double work = (double)state.m * (double)state.n * (double)state.k;
+    if (work <= 64 * 64 * 64 || (state.n <= WIDE && state.b_n == 1) || state.n == 1)
+        return EBB_SCORE_BEST;
+    return EBB_SCORE_GENERIC;
+}
+
+const ebb_native_kind ebb_native_matmul = { score_matmul, compile_matmul };

@@ -1,0 +1,212 @@
+/* Element-wise maps over dense elements, for all dtypes, out of the rows of ops/elementwise.def; select; cast. */
+#include "backends/native/vector/functions.h"
+#include "backends/native/vector/isa.h"
+#include "ops/descriptors.h"
+
+/* Elements that are worked on together: a register of 64 bytes of T. What is left at the end goes through a
+ * padded copy, so that an element has the same value wherever it stands (the scalar functions of libm round
+ * otherwise than the vector ones). */
+#define LANES ((int64_t)(64 / sizeof(T)))
+
+#define MAP_NAME(name) ISA_PASTE(map_##name, TAG)
+
+/* Which of the two values of a row counts, and whether there is one, by kind of dtype. */
+#define VALUE_FLOAT(float_value, int_value) float_value
+#define VALUE_INTEGER(float_value, int_value) int_value
+#define VALUE_BOOL(float_value, int_value) int_value
+#define VALUE(float_value, int_value) ISA_PASTE(VALUE, KIND)(float_value, int_value)
+#define NOTHING(...)
+#define SAME(...) __VA_ARGS__
+#define HAS_FLOAT_FLOATS SAME
+#define HAS_FLOAT_NUMBERS SAME
+#define HAS_FLOAT_BOOLS NOTHING
+#define HAS_FLOAT_ANY SAME
+#define HAS_INTEGER_FLOATS NOTHING
+#define HAS_INTEGER_NUMBERS SAME
+#define HAS_INTEGER_BOOLS NOTHING
+#define HAS_INTEGER_ANY SAME
+#define HAS_BOOL_FLOATS NOTHING
+#define HAS_BOOL_NUMBERS NOTHING
+#define HAS_BOOL_BOOLS SAME
+#define HAS_BOOL_ANY SAME
+#define HAS(dtypes) ISA_PASTE(ISA_PASTE(HAS, KIND), dtypes)
+
+#define UNARY_MAP(name, value)                                                                     \
+    static void MAP_NAME(name)(int64_t n, void *result, const void *const *inputs)                 \
+    {                                                                                              \
+        const T *xs = inputs[0];                                                                   \
+        T *rs = result;                                                                            \
+        int64_t whole = n & -LANES;                                                                \
+        INDEPENDENT                                                                                \
+        for (int64_t i = 0; i < whole; i++) {                                                      \
+            const T x = xs[i];                                                                     \
+            rs[i] = (T)(value);                                                                    \
+        }                                                                                          \
+        if (whole == n)                                                                            \
+            return;                                                                                \
+        T tail_x[64 / sizeof(T)], tail_r[64 / sizeof(T)];                                          \
+        for (int64_t i = 0; i < LANES; i++)                                                        \
+            tail_x[i] = i < n - whole ? xs[whole + i] : 1;                                         \
+        for (int64_t i = 0; i < LANES; i++) {                                                      \
+            const T x = tail_x[i];                                                                 \
+            tail_r[i] = (T)(value);                                                                \
+        }                                                                                          \
+        for (int64_t i = whole; i < n; i++)                                                        \
+            rs[i] = tail_r[i - whole];                                                             \
+    }
+
+#define BINARY_MAP(name, R, value)                                                                 \
+    static void MAP_NAME(name)(int64_t n, void *result, const void *const *inputs)                 \
+    {                                                                                              \
+        const T *as = inputs[0], *bs = inputs[1];                                                  \
+        R *rs = result;                                                                            \
+        int64_t whole = n & -LANES;                                                                \
+        INDEPENDENT                                                                                \
+        for (int64_t i = 0; i < whole; i++) {                                                      \
+            const T a = as[i], b = bs[i];                                                          \
+            rs[i] = (R)(value);                                                                    \
+        }                                                                                          \
+        if (whole == n)                                                                            \
+            return;                                                                                \
+        T tail_a[64 / sizeof(T)], tail_b[64 / sizeof(T)];                                          \
+        R tail_r[64 / sizeof(T)];                                                                  \
+        for (int64_t i = 0; i < LANES; i++) {                                                      \
+            tail_a[i] = i < n - whole ? as[whole + i] : 1;                                         \
+            tail_b[i] = i < n - whole ? bs[whole + i] : 1;                                         \
+        }                                                                                          \
+        for (int64_t i = 0; i < LANES; i++) {                                                      \
+            const T a = tail_a[i], b = tail_b[i];                                                  \
+            tail_r[i] = (R)(value);                                                                \
+        }                                                                                          \
+        for (int64_t i = whole; i < n; i++)                                                        \
+            rs[i] = tail_r[i - whole];                                                             \
+    }
+
+#define T double
+#define U double
+#define TAG f64
+#define FN(name) name
+#define KIND FLOAT
+#include "backends/native/vector/maps_of_type.h"
+
+#define T float
+#define U float
+#define TAG f32
+#define FN(name) name##f
+#define KIND FLOAT
+#include "backends/native/vector/maps_of_type.h"
+
+#define T int64_t
+#define U uint64_t
+#define TAG i64
+#define KIND INTEGER
+#include "backends/native/vector/maps_of_type.h"
+
+#define T int32_t
+#define U uint32_t
+#define TAG i32
+#define KIND INTEGER
+#include "backends/native/vector/maps_of_type.h"
+
+#define T uint8_t
+#define U uint8_t
+#define TAG u8
+#define KIND INTEGER
+#include "backends/native/vector/maps_of_type.h"
+
+#define T uint8_t
+#define U uint8_t
+#define TAG b8
+#define KIND BOOL
+#include "backends/native/vector/maps_of_type.h"
+
+/* clang-format off */
+#define MAPS_FLOATS(name) [EBB_F64] = map_##name##_f64, [EBB_F32] = map_##name##_f32
+#define MAPS_NUMBERS(name) MAPS_FLOATS(name), [EBB_I64] = map_##name##_i64,                        \
+    [EBB_I32] = map_##name##_i32, [EBB_U8] = map_##name##_u8
+#define MAPS_BOOLS(name) [EBB_BOOL] = map_##name##_b8
+#define MAPS_ANY(name) MAPS_NUMBERS(name), MAPS_BOOLS(name)
+/* clang-format on */
+
+static const ebb_map_row rows[] = {
+#define UNARY(name, dtypes, summary, float_value, ...)                                             \
+    { &ebb_op_##name, #float_value, { MAPS_##dtypes(name) } },
+#define BINARY(name, dtypes, traits, summary, float_value, ...)                                    \
+    { &ebb_op_##name, #float_value, { MAPS_##dtypes(name) } },
+#define COMPARE(name, dtypes, traits, summary, value, ...)                                         \
+    { &ebb_op_##name, #value, { MAPS_##dtypes(name) } },
+#include "ops/elementwise.def"
+};
+
+#define SELECT_MAP(T)                                                                              \
+    static void select_##T(int64_t n, void *result, const void *const *inputs)                     \
+    {                                                                                              \
+        const uint8_t *conditions = inputs[0];                                                     \
+        const T *as = inputs[1], *bs = inputs[2];                                                  \
+        T *rs = result;                                                                            \
+        INDEPENDENT                                                                                \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const T a = as[i], b = bs[i];                                                          \
+            rs[i] = conditions[i] ? a : b;                                                         \
+        }                                                                                          \
+    }
+SELECT_MAP(uint8_t)
+SELECT_MAP(uint32_t)
+SELECT_MAP(uint64_t)
+
+/* The conversions of ebb_cast: integers wrap, floats truncate and saturate, NaN becomes 0. The limits are
+ * compared as floats: `low` is exact, and `over` is the power of two just above the largest integer. */
+#define FLOAT_TO_INTEGER(R, x, low, over, highest)                                                 \
+    (x != x ? (R)0 : (x >= over ? (R)highest : (x <= low ? (R)low : (R)x)))
+#define TO_F64(R, x) (R)(x)
+#define TO_F32(R, x) (R)(x)
+#define FLOAT_TO_I64(R, x) FLOAT_TO_INTEGER(R, x, -0x1p63, 0x1p63, INT64_MAX)
+#define FLOAT_TO_I32(R, x) FLOAT_TO_INTEGER(R, x, -0x1p31, 0x1p31, INT32_MAX)
+#define FLOAT_TO_U8(R, x) FLOAT_TO_INTEGER(R, x, 0, 0x1p8, UINT8_MAX)
+#define WRAP(R, x) (R)(x)
+#define TO_BOOL(R, x) (R)((x) != 0)
+
+/* clang-format off */
+#define EACH_CAST(X)                                                                               \
+    X(F64, double, F64, double, TO_F64)          X(F64, double, F32, float, TO_F32)                \
+    X(F64, double, I64, int64_t, FLOAT_TO_I64)   X(F64, double, I32, int32_t, FLOAT_TO_I32)        \
+    X(F64, double, U8, uint8_t, FLOAT_TO_U8)     X(F64, double, BOOL, uint8_t, TO_BOOL)            \
+    X(F32, float, F64, double, TO_F64)           X(F32, float, F32, float, TO_F32)                 \
+    X(F32, float, I64, int64_t, FLOAT_TO_I64)    X(F32, float, I32, int32_t, FLOAT_TO_I32)         \
+    X(F32, float, U8, uint8_t, FLOAT_TO_U8)      X(F32, float, BOOL, uint8_t, TO_BOOL)             \
+    X(I64, int64_t, F64, double, TO_F64)         X(I64, int64_t, F32, float, TO_F32)               \
+    X(I64, int64_t, I64, int64_t, WRAP)          X(I64, int64_t, I32, int32_t, WRAP)               \
+    X(I64, int64_t, U8, uint8_t, WRAP)           X(I64, int64_t, BOOL, uint8_t, TO_BOOL)           \
+    X(I32, int32_t, F64, double, TO_F64)         X(I32, int32_t, F32, float, TO_F32)               \
+    X(I32, int32_t, I64, int64_t, WRAP)          X(I32, int32_t, I32, int32_t, WRAP)               \
+    X(I32, int32_t, U8, uint8_t, WRAP)           X(I32, int32_t, BOOL, uint8_t, TO_BOOL)           \
+    X(U8, uint8_t, F64, double, TO_F64)          X(U8, uint8_t, F32, float, TO_F32)                \
+    X(U8, uint8_t, I64, int64_t, WRAP)           X(U8, uint8_t, I32, int32_t, WRAP)                \
+    X(U8, uint8_t, U8, uint8_t, WRAP)            X(U8, uint8_t, BOOL, uint8_t, TO_BOOL)            \
+    X(BOOL, uint8_t, F64, double, TO_F64)        X(BOOL, uint8_t, F32, float, TO_F32)              \
+    X(BOOL, uint8_t, I64, int64_t, WRAP)         X(BOOL, uint8_t, I32, int32_t, WRAP)              \
+    X(BOOL, uint8_t, U8, uint8_t, WRAP)          X(BOOL, uint8_t, BOOL, uint8_t, WRAP)
+/* clang-format on */
+
+#define CAST_MAP(from, T, to, R, convert)                                                          \
+    static void cast_##from##_##to(int64_t n, void *result, const void *const *inputs)             \
+    {                                                                                              \
+        const T *xs = inputs[0];                                                                   \
+        R *rs = result;                                                                            \
+        INDEPENDENT                                                                                \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const T x = xs[i];                                                                     \
+            rs[i] = convert(R, x);                                                                 \
+        }                                                                                          \
+    }
+EACH_CAST(CAST_MAP)
+
+const ebb_map_table ISA_NAME(ebb_map_table) = {
+    .rows = rows,
+    .n_rows = (int)(sizeof rows / sizeof *rows),
+    .select_1 = select_uint8_t,
+    .select_4 = select_uint32_t,
+    .select_8 = select_uint64_t,
+#define CAST_ENTRY(from, T, to, R, convert) [EBB_##from][EBB_##to] = cast_##from##_##to,
+    .cast = { EACH_CAST(CAST_ENTRY) },
+};

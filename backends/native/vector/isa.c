@@ -1,0 +1,29 @@
+/* Which instruction set to use. */
+#include "backends/native/vector/isa.h"
+
+#define ISA_TABLES(isa)                                                                            \
+    {                                                                                              \
+        .name = #isa, .map = &ebb_map_table_##isa, .reduce_f64 = &ebb_reduce_f64_##isa,            \
+        .reduce_f32 = &ebb_reduce_f32_##isa, .softmax_f64 = &ebb_softmax_f64_##isa,                \
+        .softmax_f32 = &ebb_softmax_f32_##isa, .product_f64 = &ebb_product_f64_##isa,              \
+        .product_f32 = &ebb_product_f32_##isa,                                                     \
+    }
+
+static const ebb_vector_isa base = ISA_TABLES(base);
+#ifdef EBB_HAS_X86_ISAS
+static const ebb_vector_isa avx2 = ISA_TABLES(avx2);
+static const ebb_vector_isa avx512 = ISA_TABLES(avx512);
+#endif
+
+const ebb_vector_isa *ebb_vector_isa_here(void)
+{
+#ifdef EBB_HAS_X86_ISAS
+    bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &avx512;
+    if (has_avx2)
+        return &avx2;
+#endif
+    return &base;
+}

@@ -1,0 +1,29 @@
+/* Names and loop marks for files that are compiled once for each instruction set. EBB_ISA is base, avx2 or
+ * avx512 and comes from the command line. */
+#ifndef BACKENDS_NATIVE_VECTOR_ISA_H
+#define BACKENDS_NATIVE_VECTOR_ISA_H
+
+#include "backends/native/vector/vector.h"
+
+#define ISA_PASTE_(a, b) a##_##b
+#define ISA_PASTE(a, b) ISA_PASTE_(a, b)
+#define ISA_NAME(name) ISA_PASTE(name, EBB_ISA)
+
+#define ISA_DECLARE(isa)                                                                           \
+    extern const ebb_map_table ebb_map_table_##isa;                                                \
+    extern const ebb_reduce_table ebb_reduce_f64_##isa, ebb_reduce_f32_##isa;                      \
+    extern const ebb_softmax_table ebb_softmax_f64_##isa, ebb_softmax_f32_##isa;                   \
+    extern const ebb_product_table ebb_product_f64_##isa, ebb_product_f32_##isa;
+ISA_DECLARE(base)
+ISA_DECLARE(avx2)
+ISA_DECLARE(avx512)
+
+/* The iterations of the loop that follows may run in any order or together; its result may lie exactly on
+ * an operand. */
+#ifdef __clang__
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+#endif

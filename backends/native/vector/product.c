@@ -1,0 +1,71 @@
+/* Matrix products, for F64 and F32: register blocks of rows times whole vectors of columns. */
+#include "backends/native/vector/isa.h"
+#include <string.h>
+
+#if defined __AVX512F__ || defined __AVX2__
+#include <immintrin.h>
+#endif
+
+#define NAME(name) ISA_PASTE(name, TAG)
+/* Registers cannot be indexed: every loop over a register block must be unrolled. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+/* Rows of a register block, by number of vectors of columns: as many as leave registers for the operands. */
+#if defined __AVX512F__
+#define VECTOR_BYTES 64
+#define MAX_VECTORS 4
+#define EACH_BLOCK(X)                                                                              \
+    X(16, 1) X(8, 1) X(4, 1) X(2, 1) X(1, 1) /* 32 registers */                                    \
+    X(12, 2) X(6, 2) X(3, 2) X(2, 2) X(1, 2)                                                       \
+    X(8, 3) X(4, 3) X(2, 3) X(1, 3)                                                                \
+    X(6, 4) X(3, 4) X(2, 4) X(1, 4)
+#else
+#ifdef __AVX2__
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define MAX_VECTORS 3
+#define EACH_BLOCK(X)                                                                              \
+    X(8, 1) X(4, 1) X(2, 1) X(1, 1) /* 16 registers */                                             \
+    X(6, 2) X(3, 2) X(2, 2) X(1, 2)                                                                \
+    X(4, 3) X(2, 3) X(1, 3)
+#endif
+
+/* Part of a vector: the first `n` elements at p; nothing behind them is touched. */
+#if defined __AVX512F__
+typedef __mmask16 part_f32;
+typedef __mmask8 part_f64;
+#define PART_f32(n) ((__mmask16)((1u << (n)) - 1))
+#define PART_f64(n) ((__mmask8)((1u << (n)) - 1))
+#define LOAD_PART_f32(part, p) ((vector_f32)_mm512_maskz_loadu_ps(part, p))
+#define LOAD_PART_f64(part, p) ((vector_f64)_mm512_maskz_loadu_pd(part, p))
+#define STORE_PART_f32(part, p, v) _mm512_mask_storeu_ps(p, part, (__m512)(v))
+#define STORE_PART_f64(part, p, v) _mm512_mask_storeu_pd(p, part, (__m512d)(v))
+#else
+/* How many elements. */
+typedef int part_f32;
+typedef int part_f64;
+#define PART_f32(n) ((int)(n))
+#define PART_f64(n) ((int)(n))
+#define LOAD_PART_f32(part, p) load_elements_f32(part, p)
+#define LOAD_PART_f64(part, p) load_elements_f64(part, p)
+#define STORE_PART_f32(part, p, v) store_elements_f32(part, p, v)
+#define STORE_PART_f64(part, p, v) store_elements_f64(part, p, v)
+#endif
+#define PART(n) ISA_PASTE(PART, TAG)(n)
+#define LOAD_PART(part, p) ISA_PASTE(LOAD_PART, TAG)(part, p)
+#define STORE_PART(part, p, v) ISA_PASTE(STORE_PART, TAG)(part, p, v)
+
+#define T float
+#define TAG f32
+#include "backends/native/vector/product_of_type.h"
+
+#define T double
+#define TAG f64
+#include "backends/native/vector/product_of_type.h"

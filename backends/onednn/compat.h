@@ -1,0 +1,194 @@
+/* oneDNN's C API in one shape for its major versions 2 (from 2.6) and 3. The shape is that of 3.x:
+ * opaque memory descriptors, and one call for a primitive descriptor. On 2.x a memory descriptor is
+ * a public struct, and every primitive descriptor goes through a struct of its own kind; DN_CREATE
+ * hides that. A further primitive is one function here.
+ *
+ * What differs without a compile error, for those who add one:
+ * - the numbers of normalization flags, and DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE: use the names;
+ * - batch norm backward takes DNNL_ARG_SHIFT on 2.x and refuses it on 3.x
+ * (dnnl_query_num_of_inputs_s32 tells);
+ * - element-wise and normalization primitives have separate source and destination descriptors
+ * on 3.x only;
+ * - arrays of dimensions are read to their full length: always pass a dnnl_dims_t. */
+#ifndef BACKENDS_ONEDNN_COMPAT_H
+#define BACKENDS_ONEDNN_COMPAT_H
+
+#include <oneapi/dnnl/dnnl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#if DNNL_VERSION_MAJOR < 2 || (DNNL_VERSION_MAJOR == 2 && DNNL_VERSION_MINOR < 6)
+#error "Ebb needs oneDNN 2.6 or newer"
+#endif
+#define DN_V2 (DNNL_VERSION_MAJOR == 2)
+
+/* ---- memory descriptors: dn_desc owns one, dn_view looks at one (NULL: none) ---- */
+
+/* A zero struct may be finished. */
+typedef struct dn_desc {
+    dnnl_memory_desc_t value; /* 2.x: the struct itself; 3.x: a pointer */
+} dn_desc;
+
+#if DN_V2
+typedef const dnnl_memory_desc_t *dn_view;
+#else
+typedef const_dnnl_memory_desc_t dn_view;
+#endif
+
+static inline dn_view dn_desc_view(const dn_desc *desc)
+{
+#if DN_V2
+    return &desc->value;
+#else
+    return desc->value;
+#endif
+}
+
+static inline void dn_desc_finish(dn_desc *desc)
+{
+#if DN_V2
+    (void)desc;
+#else
+    if (desc->value)
+        dnnl_memory_desc_destroy(desc->value);
+    desc->value = NULL;
+#endif
+}
+
+static inline dnnl_status_t dn_desc_strided(dn_desc *desc, int rank, const dnnl_dims_t dims,
+                                            dnnl_data_type_t type, const dnnl_dims_t strides)
+{
+#if DN_V2
+    return dnnl_memory_desc_init_by_strides(&desc->value, rank, dims, type, strides);
+#else
+    return dnnl_memory_desc_create_with_strides(&desc->value, rank, dims, type, strides);
+#endif
+}
+
+/* The library's own blocked layout, or "you choose" (dnnl_format_tag_any). */
+static inline dnnl_status_t dn_desc_tagged(dn_desc *desc, int rank, const dnnl_dims_t dims,
+                                           dnnl_data_type_t type, dnnl_format_tag_t tag)
+{
+#if DN_V2
+    return dnnl_memory_desc_init_by_tag(&desc->value, rank, dims, type, tag);
+#else
+    return dnnl_memory_desc_create_with_tag(&desc->value, rank, dims, type, tag);
+#endif
+}
+
+static inline size_t dn_view_bytes(dn_view view)
+{
+    return dnnl_memory_desc_get_size(view);
+}
+
+/* Lives as long as `pd`. A scratchpad that is not needed has 0 bytes. */
+static inline dn_view dn_query(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
+{
+    return dnnl_primitive_desc_query_md(pd, what, 0);
+}
+
+/* ---- primitive descriptors ---- */
+
+typedef dnnl_primitive_desc_t *dn_pd; /* out */
+
+#if DN_V2
+/* Fills a descriptor of its kind by `init`, then makes `pd` of it. */
+#define DN_CREATE(kind, init, hint)                                                                \
+    do {                                                                                           \
+        dnnl_##kind##_desc_t d;                                                                    \
+        dnnl_status_t status = init;                                                               \
+        return status == dnnl_success ? dnnl_primitive_desc_create(pd, &d, attr, engine, hint)     \
+                                      : status;                                                    \
+    } while (0)
+#endif
+
+static inline dnnl_status_t dn_matmul(dn_pd pd, dnnl_engine_t engine, dn_view a, dn_view b,
+                                      dn_view bias, dn_view c, const_dnnl_primitive_attr_t attr)
+{
+#if DN_V2
+    DN_CREATE(matmul, dnnl_matmul_desc_init(&d, a, b, bias, c), NULL);
+#else
+    return dnnl_matmul_primitive_desc_create(pd, engine, a, b, bias, c, attr);
+#endif
+}
+
+/* `algorithm`: dnnl_softmax_accurate or dnnl_softmax_log. */
+static inline dnnl_status_t dn_softmax_forward(dn_pd pd, dnnl_engine_t engine,
+                                               dnnl_prop_kind_t prop, dnnl_alg_kind_t algorithm,
+                                               dn_view src, dn_view dst, int axis,
+                                               const_dnnl_primitive_attr_t attr)
+{
+#if DN_V2
+    DN_CREATE(softmax_v2, dnnl_softmax_v2_forward_desc_init(&d, prop, algorithm, src, dst, axis),
+              NULL);
+#else
+    return dnnl_softmax_forward_primitive_desc_create(pd, engine, prop, algorithm, src, dst, axis,
+                                                      attr);
+#endif
+}
+
+static inline dnnl_status_t dn_reorder(dn_pd pd, dnnl_engine_t engine, dn_view src, dn_view dst,
+                                       const_dnnl_primitive_attr_t attr)
+{
+    return dnnl_reorder_primitive_desc_create(pd, src, engine, dst, engine, attr);
+}
+
+/* The name of the implementation, "brg:avx512_core"; "" if it cannot be had. Lives as long as `pd`.
+ */
+static inline const char *dn_implementation(const_dnnl_primitive_desc_t pd)
+{
+    const char *name = NULL;
+    return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name
+               ? name
+               : "";
+}
+
+/* Replaces *pd, of a forward primitive, by the first implementation with `part` in its name, if
+ * there is one: the library's order of preference is not always right. */
+static inline dnnl_status_t dn_prefer(dn_pd pd, const char *part)
+{
+    if (strstr(dn_implementation(*pd), part))
+        return dnnl_success;
+    dnnl_primitive_desc_t other = NULL;
+    dnnl_status_t status;
+#if DN_V2
+    const_dnnl_op_desc_t op = NULL;
+    const_dnnl_primitive_attr_t attr = NULL;
+    dnnl_engine_t engine = NULL;
+    dnnl_primitive_desc_iterator_t iterator = NULL;
+    status = dnnl_primitive_desc_query(*pd, dnnl_query_op_d, 0, &op);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_query(*pd, dnnl_query_engine, 0, &engine);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_get_attr(*pd, &attr);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_iterator_create(&iterator, op, attr, engine, NULL);
+    if (status != dnnl_success)
+        return status;
+    bool found = false;
+    while (!found && dnnl_primitive_desc_iterator_next(iterator) == dnnl_success) {
+        other = dnnl_primitive_desc_iterator_fetch(iterator);
+        found = other && strstr(dn_implementation(other), part);
+        if (!found && other)
+            dnnl_primitive_desc_destroy(other);
+    }
+    dnnl_primitive_desc_iterator_destroy(iterator);
+#else
+    status = dnnl_primitive_desc_clone(&other, *pd);
+    if (status != dnnl_success)
+        return status;
+    bool found = false;
+    while (!found && dnnl_primitive_desc_next_impl(other) == dnnl_success)
+        found = strstr(dn_implementation(other), part);
+    if (!found)
+        dnnl_primitive_desc_destroy(other);
+#endif
+    if (found) {
+        dnnl_primitive_desc_destroy(*pd);
+        *pd = other;
+    }
+    return dnnl_success;
+}
+
+#endif

@@ -1,0 +1,69 @@
+/* The list of all ops: one line an op. The registry, and every pointer to a descriptor, comes from
+ * here. */
+#ifndef OPS_DESCRIPTORS_H
+#define OPS_DESCRIPTORS_H
+
+#include <ebb/ops.h>
+
+/* clang-format off */
+#define EBB_OP_LIST(X)                                                                             \
+    /* sources */                                                                                  \
+    X(input) X(variable) X(constant) X(iota) X(random_uniform) X(random_normal)                    \
+    /* element-wise */                                                                             \
+    X(neg) X(abs) X(sign) X(square) X(exp) X(log) X(sqrt) X(sin) X(cos) X(tanh) X(sigmoid) X(relu) \
+    X(logical_not) X(stop_gradient) X(cast)                                                        \
+    X(add) X(sub) X(mul) X(div) X(pow) X(maximum) X(minimum)                                       \
+    X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal)                        \
+    X(logical_and) X(logical_or) X(select)                                                         \
+    /* reductions */                                                                               \
+    X(reduce_sum) X(reduce_mean) X(reduce_max) X(argmax)                                           \
+    /* linear algebra */                                                                           \
+    X(matmul)                                                                                      \
+    /* shape */                                                                                    \
+    X(reshape) X(transpose) X(broadcast_to) X(one_hot)                                             \
+    /* library */                                                                                  \
+    X(softmax) X(log_softmax) X(softmax_cross_entropy)
+/* clang-format on */
+
+#define EBB_DECLARE_OP(name) extern const ebb_op ebb_op_##name;
+EBB_OP_LIST(EBB_DECLARE_OP)
+#undef EBB_DECLARE_OP
+
+/* Attribute structs that other rooms read. */
+typedef struct ebb_input_attrs {
+    const char *name; /* full name */
+    ebb_type type;
+} ebb_input_attrs;
+typedef struct ebb_variable_attrs {
+    const char *name; /* full name */
+    ebb_type type;
+    int init; /* ebb_init_kind */
+    double a, b;
+    int64_t seed;
+} ebb_variable_attrs;
+typedef struct ebb_constant_attrs {
+    ebb_type type;
+    const void *data; /* dense */
+} ebb_constant_attrs;
+typedef struct ebb_iota_attrs {
+    ebb_type type;
+    int64_t axis;
+} ebb_iota_attrs;
+typedef struct ebb_shape_attrs { /* reshape, broadcast_to */
+    ebb_shape shape;
+} ebb_shape_attrs;
+typedef struct ebb_transpose_attrs {
+    ebb_axes axes; /* one per dimension */
+} ebb_transpose_attrs;
+typedef struct ebb_axis_attrs { /* softmax, log_softmax, argmax */
+    int64_t axis;
+} ebb_axis_attrs;
+typedef struct ebb_one_hot_attrs {
+    int64_t depth;
+    ebb_dtype dtype;
+} ebb_one_hot_attrs;
+typedef struct ebb_cast_attrs {
+    ebb_dtype dtype;
+} ebb_cast_attrs;
+
+#endif
