@@ -51,8 +51,13 @@ const char *ebb_graph_full_name(ebb_graph *graph, const char *name);
 
 /* How ebb_graph_parse finds ops. */
 typedef const ebb_op *(*ebb_op_lookup)(void *context, const char *name);
+/* Told of every id that the text defines, ascending, and the node it became (equal nodes are
+ * shared, so that the ids need not be the same). The node's graph is gone if parsing fails. */
+typedef void (*ebb_text_id_seen)(void *context, uint32_t text_id, ebb_node node);
+/* `seen` may be NULL. */
 ebb_status ebb_graph_parse_with(const char *text, size_t text_bytes, ebb_op_lookup lookup,
-                                void *context, const ebb_allocator *allocator, ebb_graph **graph,
+                                ebb_text_id_seen seen, void *context,
+                                const ebb_allocator *allocator, ebb_graph **graph,
                                 ebb_error *error);
 
 #endif

@@ -19,6 +19,7 @@ typedef struct id_pair {
 typedef struct parser {
     ebb_scanner scan;
     ebb_op_lookup lookup;
+    ebb_text_id_seen seen; /* NULL: nobody wants to know */
     void *context;
     ebb_graph *graph;
     id_pair *ids; /* ascending text ids */
@@ -62,6 +63,8 @@ static ebb_status define_id(parser *p, uint32_t text_id, uint32_t node_id)
     if (!ebb_grow(p->graph->allocator, &p->ids, p->n_ids, &p->ids_capacity, sizeof *p->ids))
         return ebb_scan_fail(&p->scan, EBB_OUT_OF_MEMORY, "out of memory");
     p->ids[p->n_ids++] = (id_pair){ text_id, node_id };
+    if (p->seen)
+        p->seen(p->context, text_id, ebb_graph_node(p->graph, node_id));
     return EBB_OK;
 }
 
@@ -433,8 +436,8 @@ static ebb_status parse_line(parser *p, bool *named)
 }
 
 ebb_status ebb_graph_parse_with(const char *text, size_t text_bytes, ebb_op_lookup lookup,
-                                void *context, const ebb_allocator *allocator, ebb_graph **graph,
-                                ebb_error *error)
+                                ebb_text_id_seen seen, void *context,
+                                const ebb_allocator *allocator, ebb_graph **graph, ebb_error *error)
 {
     *graph = NULL;
     if (!text)
@@ -445,6 +448,7 @@ ebb_status ebb_graph_parse_with(const char *text, size_t text_bytes, ebb_op_look
                            .line = 1,
                            .error = error },
                  .lookup = lookup,
+                 .seen = seen,
                  .context = context };
     ebb_text_locale locale;
     p.graph = ebb_graph_create_with(NULL, &(ebb_graph_options){ .allocator = allocator });
