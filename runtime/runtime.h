@@ -1,0 +1,228 @@
+/* The executable's own data, and how the files of runtime/ share the work of a compilation:
+ *
+ *   compile.c     checks, pipeline, the order of all of it
+ *   decompose.c   library ops that no backend takes, by their parts
+ *   lower.c       graph -> steps with kernels, and the buffers they use
+ *   order.c       where steps stand, which may write variables, what lives when
+ *   bind.c        memory for everything, pointers into the steps
+ *   executable.c  runs
+ *   report.c      stats, step info, dumps
+ *   plan.c        the memory planner; store.c: the store; list.c: growing arrays
+ */
+#ifndef RUNTIME_RUNTIME_H
+#define RUNTIME_RUNTIME_H
+
+#include "graph/arena.h"
+#include "runtime/store.h"
+
+#include <ebb/compile.h>
+
+#define EBB_MAX_THREADS 1024
+#define EBB_MAX_BACKENDS 64
+#define EBB_NO_BUFFER UINT32_MAX
+
+/* A growing array of items of one size. */
+typedef struct ebb_list {
+    void *items;
+    size_t n, capacity;
+} ebb_list;
+/* `n_more` items at the end, not initialized; NULL when memory is out. */
+void *ebb_list_add(ebb_list *list, const ebb_allocator *allocator, size_t item_bytes,
+                   size_t n_more);
+void ebb_list_finish(ebb_list *list, const ebb_allocator *allocator, size_t item_bytes);
+
+/* ---- what lowering makes ---- */
+
+typedef enum ebb_buffer_kind {
+    EBB_BUFFER_ARENA, /* computed by a step */
+    EBB_BUFFER_INPUT,
+    EBB_BUFFER_VARIABLE,
+    EBB_BUFFER_CONSTANT
+} ebb_buffer_kind;
+
+/* Memory of one value; views of it share it. */
+typedef struct ebb_buffer {
+    ebb_buffer_kind kind;
+    uint32_t index;   /* ARENA: step that computes it; else into inputs, variables, constants */
+    int32_t variable; /* ARENA: the variable in whose memory it lies; -1: in the arena */
+    bool is_kept;     /* ARENA: needed when all steps are done */
+    bool is_steady;
+    const ebb_type *type;
+    size_t bytes;
+    void *memory; /* NULL: an input */
+} ebb_buffer;
+
+/* One argument of a step: inputs first, then results. */
+typedef struct ebb_argument {
+    uint32_t buffer;
+    bool is_whole; /* the buffer as it is: dense, from its start */
+    size_t offset_bytes;
+} ebb_argument;
+
+typedef struct ebb_step {
+    ebb_kernel kernel;
+    const ebb_backend *backend;
+    uint32_t node; /* of the executable's graph; for a copy: the node whose value is copied */
+    int32_t n_inputs, n_results;
+    bool is_copy;
+    size_t first_argument;
+    size_t read_bytes, written_bytes;
+} ebb_step;
+
+/* A buffer to be copied into a variable when all steps are done. */
+typedef struct ebb_move {
+    uint32_t buffer, variable;
+} ebb_move;
+
+/* ---- what runs ---- */
+
+typedef struct ebb_task {
+    ebb_kernel_run run;
+    ebb_call call;
+} ebb_task;
+
+typedef struct ebb_input_slot {
+    uint32_t user_id; /* of the input node in the user's graph; ascending */
+    uint32_t node;    /* in the executable's graph; 0: not needed */
+    const char *name;
+    ebb_type type;
+    uint32_t buffer;
+    size_t first_patch, n_patches;
+    uint64_t fed; /* in which run it was fed last */
+    void *data;
+} ebb_input_slot;
+
+/* Where a feed's pointer goes. */
+typedef struct ebb_patch {
+    size_t argument;
+    size_t offset_bytes;
+} ebb_patch;
+
+typedef struct ebb_fetch_slot {
+    uint32_t user_id; /* ascending */
+    uint32_t node;
+    const ebb_type *type;
+    bool is_early;   /* copied before anything is written to variables */
+    bool is_strided; /* not dense: lies in `layout`, whose offset is in `source` */
+    ebb_layout layout;
+    ebb_argument source;
+} ebb_fetch_slot;
+
+typedef struct ebb_variable_slot {
+    uint32_t node;
+    ebb_store_entry *entry;
+    uint32_t value; /* node with which a run updates it; 0: none, or the variable itself */
+    uint32_t buffer;
+} ebb_variable_slot;
+
+/* A steady input that a kernel wants in a form of its own. */
+typedef struct ebb_packing {
+    uint32_t step;
+    const ebb_store_entry *entry; /* NULL: a constant */
+    uint64_t version;             /* of the entry when it was packed last */
+    const void *source;
+    void *block;
+    size_t bytes;
+} ebb_packing;
+
+struct ebb_executable {
+    const ebb_allocator *allocator;
+    ebb_logger log;
+    ebb_store *store;
+    ebb_error error;
+
+    const ebb_graph *user_graph; /* to compare handles with; never looked into after compiling */
+    uint32_t n_user_nodes;
+    uint32_t *map;    /* by user id: id in `graph`, 0: gone */
+    ebb_graph *graph; /* own copy: ops, attributes, types of all that runs */
+    bool has_updates; /* the graph's updates are applied */
+
+    const ebb_backend *const *backends;
+    int n_backends, n_threads;
+
+    ebb_arena arena;    /* kernel states, names */
+    ebb_list steps;     /* ebb_step, in the order of lowering */
+    ebb_list arguments; /* ebb_argument */
+    ebb_list buffers;   /* ebb_buffer */
+    uint32_t *order;    /* order[position]: step */
+    size_t n_head;      /* from this position on steps cannot fail, and may write variables */
+
+    ebb_input_slot *inputs;
+    size_t n_inputs, n_inputs_needed;
+    ebb_fetch_slot *fetches;
+    size_t n_fetches, n_fetches_listed; /* without and with those that are there twice */
+    ebb_variable_slot *variables;
+    size_t n_variables;
+    ebb_move *moves; /* room for one per variable */
+    size_t n_moves;
+
+    ebb_task *tasks; /* in order of running */
+    void **pointers; /* one for each argument; then one for each fetch */
+    size_t n_pointers;
+    ebb_patch *patches;
+    size_t n_patches;
+    ebb_packing *packings;
+    size_t n_packings;
+    uint64_t n_runs;
+
+    void *arena_block, *constant_block, *packed_block, *scratch_block; /* sizes are in stats */
+    ebb_executable_stats stats;
+};
+
+static inline ebb_step *ebb_executable_steps(const ebb_executable *e)
+{
+    return e->steps.items;
+}
+static inline ebb_argument *ebb_executable_arguments(const ebb_executable *e)
+{
+    return e->arguments.items;
+}
+static inline ebb_buffer *ebb_executable_buffers(const ebb_executable *e)
+{
+    return e->buffers.items;
+}
+
+/* ---- the stages of a compilation; messages go to executable->error ---- */
+
+/* A new graph with copies of the live nodes of `graph`, except that those with replace[id] (NULL:
+ * none) are decomposed. map[n_nodes + 1]: new ids by old ones, 0 for what is gone. `keep_updates`:
+ * of the graph. */
+ebb_status ebb_graph_decompose(const ebb_graph *graph, const uint8_t *live, const uint8_t *replace,
+                               bool keep_updates, ebb_graph **result, uint32_t *map,
+                               ebb_error *error);
+
+/* Marks in replace[n_nodes + 1] the live nodes that have a decomposition and that no backend takes;
+ * returns how many. */
+int64_t ebb_executable_find_library(ebb_executable *executable, const uint8_t *live,
+                                    uint8_t *replace);
+
+/* Makes steps, arguments, buffers, constants and kernels; fetches and variables must be listed.
+ * UNSUPPORTED with *n_refused > 0: backends that scored have refused nodes which can be decomposed;
+ * they are marked in refused[n_nodes + 1]. */
+ebb_status ebb_executable_lower(ebb_executable *executable, const uint8_t *live, uint8_t *refused,
+                                int64_t *n_refused);
+/* Drops what lower made. */
+void ebb_executable_unlower(ebb_executable *executable);
+
+/* Orders the steps; decides which write variables directly; lists moves. */
+ebb_status ebb_executable_order(ebb_executable *executable);
+/* The step may write its first result into this buffer, which is of the same size: it reads it only
+ * where the kernel allows that. */
+bool ebb_step_may_overwrite(const ebb_executable *executable, const ebb_step *step,
+                            uint32_t buffer);
+/* Memory for everything, and pointers. Variables have their entries. */
+ebb_status ebb_executable_bind(ebb_executable *executable);
+/* Packs what is new or has changed. */
+ebb_status ebb_executable_pack(ebb_executable *executable);
+
+typedef struct ebb_dump {
+    const char *folder; /* NULL: no dumps */
+    int n_stages;       /* written until now */
+} ebb_dump;
+/* Writes STAGE.txt and STAGE.dot; `context` is an ebb_dump. */
+ebb_status ebb_dump_stage(void *context, const char *stage, const ebb_graph *graph,
+                          const ebb_node *outputs, int64_t n_outputs, ebb_error *error);
+/* Writes plan.txt and plan.dot. */
+ebb_status ebb_dump_plan(ebb_executable *executable, const ebb_dump *dump);
+
+#endif

@@ -1,0 +1,232 @@
+/* The store: named values in order of creation, found by hash. Entries are blocks of their own, so
+ * that executables may keep pointers to them. */
+#include "runtime/store.h"
+
+#include <string.h>
+
+struct ebb_store {
+    const ebb_allocator *allocator;
+    ebb_store_entry **entries;
+    int64_t n_entries, capacity;
+    uint32_t *slots; /* open addressing: place of the entry plus one; 0: empty */
+    uint32_t n_slots;
+    ebb_error error;
+};
+
+ebb_store *ebb_store_create(const ebb_allocator *allocator)
+{
+    ebb_store *store = ebb_allocate(allocator, sizeof *store);
+    if (store)
+        *store = (ebb_store){ .allocator = allocator };
+    return store;
+}
+
+static void destroy_entry(const ebb_store *store, ebb_store_entry *entry)
+{
+    ebb_release(store->allocator, entry->data, ebb_type_bytes(&entry->type));
+    ebb_release(store->allocator, entry, sizeof *entry + entry->name_bytes);
+}
+
+void ebb_store_destroy(ebb_store *store)
+{
+    if (!store)
+        return;
+    for (int64_t i = 0; i < store->n_entries; i++)
+        destroy_entry(store, store->entries[i]);
+    ebb_release(store->allocator, store->entries, (size_t)store->capacity * sizeof *store->entries);
+    ebb_release(store->allocator, store->slots, store->n_slots * sizeof *store->slots);
+    ebb_release(store->allocator, store, sizeof *store);
+}
+
+const char *ebb_store_message(const ebb_store *store)
+{
+    return store ? store->error.message : "out of memory: there is no store";
+}
+
+int64_t ebb_store_size(const ebb_store *store)
+{
+    return store ? store->n_entries : 0;
+}
+
+const char *ebb_store_name(const ebb_store *store, int64_t index)
+{
+    return store && index >= 0 && index < store->n_entries ? store->entries[index]->name : NULL;
+}
+
+const ebb_allocator *ebb_store_allocator(const ebb_store *store)
+{
+    return store->allocator;
+}
+
+/* ---- names ---- */
+
+static uint32_t hash_name(const char *name)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 16777619u;
+    return hash;
+}
+
+/* Names of the graph's rules, joined by '/'. */
+static bool name_is_valid(const char *name)
+{
+    size_t part = 0;
+    if (!name)
+        return false;
+    for (; *name; name++) {
+        char c = *name;
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (c == '/' ? part == 0 : !letter && !strchr("_.-()", c))
+            return false;
+        part = c == '/' ? 0 : part + 1;
+        if (part > 200)
+            return false;
+    }
+    return part > 0;
+}
+
+static void put_slot(uint32_t *slots, uint32_t n_slots, uint32_t hash, uint32_t value)
+{
+    uint32_t i = hash & (n_slots - 1);
+    while (slots[i])
+        i = (i + 1) & (n_slots - 1);
+    slots[i] = value;
+}
+
+static void fill_slots(const ebb_store *store, uint32_t *slots, uint32_t n_slots)
+{
+    memset(slots, 0, n_slots * sizeof *slots);
+    for (int64_t i = 0; i < store->n_entries; i++)
+        put_slot(slots, n_slots, store->entries[i]->hash, (uint32_t)i + 1);
+}
+
+ebb_store_entry *ebb_store_find(const ebb_store *store, const char *name)
+{
+    if (!store || !name || !store->n_slots)
+        return NULL;
+    uint32_t hash = hash_name(name), mask = store->n_slots - 1;
+    for (uint32_t i = hash & mask; store->slots[i]; i = (i + 1) & mask) {
+        ebb_store_entry *entry = store->entries[store->slots[i] - 1];
+        if (entry->hash == hash && strcmp(entry->name, name) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* ---- entries ---- */
+
+/* Room for one entry more, at most half of the slots in use. */
+static bool reserve_entry(ebb_store *store)
+{
+    if (store->n_entries == store->capacity) {
+        int64_t larger = store->capacity ? store->capacity * 2 : 16;
+        ebb_store_entry **moved = ebb_allocate(store->allocator, (size_t)larger * sizeof *moved);
+        if (!moved)
+            return false;
+        if (store->n_entries)
+            memcpy(moved, store->entries, (size_t)store->n_entries * sizeof *moved);
+        ebb_release(store->allocator, store->entries, (size_t)store->capacity * sizeof *moved);
+        store->entries = moved;
+        store->capacity = larger;
+    }
+    if ((store->n_entries + 1) * 2 > store->n_slots) {
+        if (store->n_slots > UINT32_MAX / 4)
+            return false;
+        uint32_t larger = store->n_slots ? store->n_slots * 2 : 32;
+        uint32_t *slots = ebb_allocate(store->allocator, larger * sizeof *slots);
+        if (!slots)
+            return false;
+        fill_slots(store, slots, larger);
+        ebb_release(store->allocator, store->slots, store->n_slots * sizeof *slots);
+        store->slots = slots;
+        store->n_slots = larger;
+    }
+    return true;
+}
+
+ebb_status ebb_store_add(ebb_store *store, const char *name, const ebb_type *type,
+                         ebb_store_entry **entry, ebb_error *error)
+{
+    if (!name_is_valid(name))
+        return ebb_fail(error, EBB_BAD_NAME,
+                        "store: \"%.200s\" is no name: parts of 1 to 200 letters, digits and "
+                        "_ . - ( ) with / between",
+                        name ? name : "(null)");
+    if (!ebb_dtype_bytes(type->dtype))
+        return ebb_fail(error, EBB_BAD_DTYPE, "store: \"%.200s\" has no valid dtype", name);
+    if (!ebb_shape_is_valid(&type->shape))
+        return ebb_fail(error, EBB_BAD_SHAPE, "store: \"%.200s\" has no valid shape", name);
+    size_t name_bytes = strlen(name) + 1, bytes = ebb_type_bytes(type);
+    ebb_store_entry *made = NULL;
+    if (reserve_entry(store))
+        made = ebb_allocate(store->allocator, sizeof *made + name_bytes);
+    void *data = made ? ebb_allocate(store->allocator, bytes) : NULL;
+    if (!data) {
+        ebb_release(store->allocator, made, sizeof *made + name_bytes);
+        return ebb_fail(error, EBB_OUT_OF_MEMORY, "store: out of memory for \"%.200s\" (%zu bytes)",
+                        name, bytes);
+    }
+    memset(data, 0, bytes);
+    *made = (ebb_store_entry){
+        .type = *type, .data = data, .version = 1, .hash = hash_name(name), .name_bytes = name_bytes
+    };
+    memcpy(made->name, name, name_bytes);
+    put_slot(store->slots, store->n_slots, made->hash, (uint32_t)store->n_entries + 1);
+    store->entries[store->n_entries++] = made;
+    *entry = made;
+    return EBB_OK;
+}
+
+void ebb_store_shrink(ebb_store *store, int64_t size)
+{
+    if (store->n_entries <= size)
+        return;
+    while (store->n_entries > size)
+        destroy_entry(store, store->entries[--store->n_entries]);
+    fill_slots(store, store->slots, store->n_slots);
+}
+
+/* ---- values ---- */
+
+ebb_status ebb_store_get(ebb_store *store, const char *name, ebb_tensor *value)
+{
+    if (value)
+        *value = (ebb_tensor){ 0 };
+    if (!store)
+        return EBB_OUT_OF_MEMORY;
+    if (!value)
+        return ebb_fail(&store->error, EBB_BAD_ARGUMENT, "store: no place for the value");
+    ebb_store_entry *entry = ebb_store_find(store, name);
+    if (!entry)
+        return ebb_fail(&store->error, EBB_NOT_FOUND, "store: there is no \"%.200s\"",
+                        name ? name : "(null)");
+    *value = ebb_tensor_borrow(entry->type.dtype, entry->type.shape, entry->data);
+    return EBB_OK;
+}
+
+ebb_status ebb_store_set(ebb_store *store, const char *name, const ebb_tensor *value)
+{
+    if (!store)
+        return EBB_OUT_OF_MEMORY;
+    size_t bytes = value ? ebb_tensor_bytes(value) : 0;
+    if (!value || (bytes && !value->data))
+        return ebb_fail(&store->error, EBB_BAD_ARGUMENT, "store: no value given for \"%.200s\"",
+                        name ? name : "(null)");
+    ebb_store_entry *entry = ebb_store_find(store, name);
+    if (!entry) {
+        ebb_status status = ebb_store_add(store, name, &value->type, &entry, &store->error);
+        if (status)
+            return status;
+    } else if (!ebb_type_equal(&entry->type, &value->type)) {
+        char has[EBB_TYPE_TEXT_BYTES], given[EBB_TYPE_TEXT_BYTES];
+        return ebb_fail(&store->error,
+                        entry->type.dtype == value->type.dtype ? EBB_BAD_SHAPE : EBB_BAD_DTYPE,
+                        "store: \"%.200s\" is %.120s, given %.120s", name,
+                        ebb_type_text(&entry->type, has), ebb_type_text(&value->type, given));
+    }
+    if (bytes)
+        memmove(entry->data, value->data, bytes);
+    entry->version++;
+    return EBB_OK;
+}
