@@ -118,8 +118,8 @@ static const ebb_attr_field cast_fields[] = {
 #define IN(dtype, ...) .inputs = { EBB_SAMPLE_TYPE(dtype, __VA_ARGS__) }
 #define VALUES(...) .values = { (const double[]){ __VA_ARGS__ } }
 #define EXPECTED(...) .expected = (const double[]){ __VA_ARGS__ }, .source = "by the definition"
-#define FROM(dtype) { IN(dtype, 7), TO(F64) }, { IN(dtype, 7), TO(F32) },                          \
-{ IN(dtype, 7), TO(I64) },                                                                         \
+#define FROM(dtype)                                                                                \
+    { IN(dtype, 7), TO(F64) }, { IN(dtype, 7), TO(F32) }, { IN(dtype, 7), TO(I64) },               \
     { IN(dtype, 7), TO(I32) }, { IN(dtype, 7), TO(U8) }, { IN(dtype, 7), TO(BOOL) }
 static const ebb_sample samples_cast[] = {
     FROM(I64), FROM(I32), FROM(U8), FROM(BOOL),

@@ -204,8 +204,8 @@ static ebb_node emit_binary(const ebb_op *op, ebb_node a, ebb_node b)
     ONE(-9, 9, 0, SCALAR(I64)), ONE(-9, 9, 0, TYPE(I32, 0))
 #define UNARY_REFUSES(type, text)                                                                  \
     { .inputs = { TYPE(type, 3) }, .error = EBB_BAD_DTYPE, .message = text }
-#define UNARY_SAMPLES_FLOATS(...) UNARY_FLOATS(__VA_ARGS__),
-UNARY_REFUSES(I64, "dtype i64 is not one of f64, f32")
+#define UNARY_SAMPLES_FLOATS(...)                                                                  \
+    UNARY_FLOATS(__VA_ARGS__), UNARY_REFUSES(I64, "dtype i64 is not one of f64, f32")
 #define UNARY_SAMPLES_NUMBERS(...)                                                                 \
     UNARY_FLOATS(__VA_ARGS__), UNARY_INTEGERS, UNARY_REFUSES(BOOL, "dtype bool is not one of")
 #define UNARY_SAMPLES_BOOLS(low, high, gap, x0, y0)                                                \
@@ -256,13 +256,13 @@ UNARY_REFUSES(I64, "dtype i64 is not one of f64, f32")
     { .inputs = { TYPE(bad, 3), TYPE(bad, 3) }, .error = EBB_BAD_DTYPE, .message = text }
 
 #define BINARY_SAMPLES_FLOATS BINARY_REFUSES(F64, I64, "dtype i64 is not one of f64, f32")
-#define BINARY_SAMPLES_NUMBERS BINARY_INTEGERS,
-BINARY_REFUSES(F64, BOOL, "dtype bool is not one of")
+#define BINARY_SAMPLES_NUMBERS                                                                     \
+    BINARY_INTEGERS, BINARY_REFUSES(F64, BOOL, "dtype bool is not one of")
 #define COMPARE_SAMPLES_NUMBERS(a0, b0, y0)                                                        \
     BINARY_FLOATS(-2, 2, -2, 2, 0), BINARY_INTEGERS, BINARY_KNOWN(F64, a0, b0, y0),                \
     BINARY_REFUSES(F64, BOOL, "dtype bool is not one of")
 #define COMPARE_SAMPLES_BOOLS(a0, b0, y0)                                                          \
-    BINARY_BOOLS, BINARY_KNOWN(BOOL, a0, b0, y0),
+    BINARY_BOOLS, BINARY_KNOWN(BOOL, a0, b0, y0),                                                  \
     BINARY_REFUSES(BOOL, F64, "dtype f64 is not one of bool")
 #define COMPARE_SAMPLES_ANY(a0, b0, y0)                                                            \
     BINARY_FLOATS(-2, 2, -2, 2, 0), BINARY_INTEGERS, BINARY_BOOLS, BINARY_KNOWN(I64, a0, b0, y0)
@@ -294,12 +294,12 @@ BINARY_REFUSES(F64, BOOL, "dtype bool is not one of")
         .vjp = vjp_rule, .eval = eval_elements, .samples = samples_##op_name,                      \
         .n_samples = COUNT(samples_##op_name), .user = &family_##op_name,                          \
     };
-#define UNARY(name, dtypes, summary, ...) ROW(name, 1, 0, summary, infer_value,
-  VJP_OR_NULL_##dtypes(name))
-#define BINARY(name, dtypes, traits, summary, ...) ROW(name, 2, traits, summary, infer_value,
-  vjp_##name)
-#define COMPARE(name, dtypes, traits, summary, ...) ROW(name, 2, traits, summary, infer_compare,
-  NULL)
+#define UNARY(name, dtypes, summary, ...)                                                          \
+    ROW(name, 1, 0, summary, infer_value, VJP_OR_NULL_##dtypes(name))
+#define BINARY(name, dtypes, traits, summary, ...)                                                 \
+    ROW(name, 2, traits, summary, infer_value, vjp_##name)
+#define COMPARE(name, dtypes, traits, summary, ...)                                                \
+    ROW(name, 2, traits, summary, infer_compare, NULL)
 #include "ops/elementwise.def"
 /* clang-format on */
 
@@ -356,8 +356,9 @@ ebb_node(ebb_select)(ebb_node condition, ebb_node a, ebb_node b)
 }
 
 /* clang-format off */
-#define THREE(dtype, ...) { .inputs = { TYPE(BOOL, __VA_ARGS__), TYPE(dtype, __VA_ARGS__),
-  TYPE(dtype, __VA_ARGS__) } }
+#define THREE(dtype, ...)                                                                          \
+    { .inputs = { TYPE(BOOL, __VA_ARGS__), TYPE(dtype, __VA_ARGS__),                               \
+                  TYPE(dtype, __VA_ARGS__) } }
 static const ebb_sample samples_select[] = {
     { .inputs = { SCALAR(BOOL), SCALAR(F64), SCALAR(F64) } },
     THREE(F64, 0), THREE(F64, 1), THREE(F64, 7), THREE(F64, 17), THREE(F64, 3, 5),

@@ -223,7 +223,7 @@ static const ebb_attr_field matmul_fields[] = {
 #define FOUR(m, k, n)                                                                              \
     CASE(false, false, TYPE(F64, m, k), TYPE(F64, k, n)),                                          \
     CASE(true, false, TYPE(F64, k, m), TYPE(F64, k, n)),                                           \
-    CASE(false, true, TYPE(F64, m, k), TYPE(F64, n, k)),
+    CASE(false, true, TYPE(F64, m, k), TYPE(F64, n, k)),                                           \
     CASE(true, true, TYPE(F64, k, m), TYPE(F64, n, k))
 #define REFUSE(a, b, status, text) { .inputs = { a, b }, .error = status, .message = text }
 static const ebb_sample samples_matmul[] = {

@@ -310,9 +310,9 @@ ebb_node(ebb_reduce_max)(ebb_node x, ebb_axes axes, bool keep)
     { .inputs = { EBB_SAMPLE_SCALAR(F64) }, REDUCE(false, 0), .error = EBB_BAD_AXIS,               \
       .message = "axis 0 is out of range: a scalar has none" },                                    \
     { IN(BOOL, 2, 3), REDUCE(false, 1), .error = EBB_BAD_DTYPE, .message = "dtype bool" }
-/* Differences of NaN or infinities are of no use for a gradient check: it is left out for mean and maximum. */
+/* Differences of NaN or infinities are of no use: mean and maximum go without a gradient check. */
 #define EMPTY_SAMPLES(off)                                                                         \
-    { IN(F64, 0), REDUCE_ALL(false), .no_gradient = off },
+    { IN(F64, 0), REDUCE_ALL(false), .no_gradient = off },                                         \
     { IN(F64, 0, 3), REDUCE(false, 0), .no_gradient = off }
 #define INTEGER_SAMPLES                                                                            \
     { IN(I64, 3, 5), REDUCE(false, 1), .range = { { -9, 9, 0, 0 } } },                             \
@@ -334,8 +334,8 @@ static const ebb_sample samples_reduce_mean[] = {
     { IN(I64, 3), REDUCE_ALL(false), .error = EBB_BAD_DTYPE,
       .message = "dtype i64 is not one of f64, f32" },
 };
-/* Central differences want maxima that stay the same. In the small samples the values are far enough apart; ties
- * have a test of their own. */
+/* Central differences want maxima that stay the same. In the small samples the values are far
+ * enough apart; ties have a test of their own. */
 static const ebb_sample samples_reduce_max[] = {
     COMMON_SAMPLES, EMPTY_SAMPLES(true), INTEGER_SAMPLES,
     { IN(F64, 2, 130), REDUCE(false, 0), .no_gradient = true },

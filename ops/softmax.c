@@ -160,7 +160,7 @@ static const ebb_attr_field axis_fields[] = {
       .message = "axis 2 is out of range for rank 2" },                                            \
     { IN(EBB_SAMPLE_SCALAR(F64)), AXIS(0), .error = EBB_BAD_AXIS,                                  \
       .message = "a scalar has none" },                                                            \
-    { IN(TYPE(I64, 3)), AXIS(0), .error = EBB_BAD_DTYPE,
+    { IN(TYPE(I64, 3)), AXIS(0), .error = EBB_BAD_DTYPE,                                           \
       .message = "dtype i64 is not one of f64, f32" }
 
 static const ebb_sample samples_softmax[] = {

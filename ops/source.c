@@ -60,15 +60,15 @@ static const ebb_attr_field input_fields[] = {
 #define INVALID(attrs_type, ...)                                                                   \
     { .attrs = &(const attrs_type){ __VA_ARGS__ .type = { EBB_NO_DTYPE, { 1, { 3 } } } },          \
       .error = EBB_BAD_DTYPE, .message = "there is no dtype 0" },                                  \
-    { .attrs = &(const attrs_type){ __VA_ARGS__ .type = { EBB_F32,                                 \
-      { 9, { 1, 1, 1, 1, 1, 1, 1, 1 } } } },                                                       \
+    { .attrs = &(const attrs_type){ __VA_ARGS__                                                    \
+                                    .type = { EBB_F32, { 9, { 1, 1, 1, 1, 1, 1, 1, 1 } } } },      \
       .error = EBB_BAD_SHAPE, .message = "a shape of rank 9; the largest rank is 8" },             \
     { .attrs = &(const attrs_type){ __VA_ARGS__ .type = { EBB_F32, { -1, { 0 } } } },              \
       .error = EBB_BAD_SHAPE, .message = "a shape of rank -1" },                                   \
     { .attrs = &(const attrs_type){ __VA_ARGS__ .type = { EBB_F32, { 2, { 2, -3 } } } },           \
       .error = EBB_BAD_SHAPE, .message = "dimension 1 of shape [2,-3] is negative" },              \
-    { .attrs = &(const attrs_type){ __VA_ARGS__ .type = { EBB_F32,                                 \
-      { 2, { INT64_MAX, INT64_MAX } } } },                                                         \
+    { .attrs = &(const attrs_type){ __VA_ARGS__                                                    \
+                                    .type = { EBB_F32, { 2, { INT64_MAX, INT64_MAX } } } },        \
       .error = EBB_BAD_SHAPE, .message = "too many elements" }
 
 static const ebb_sample samples_input[] = { INVALID(ebb_input_attrs, .name = "s",) };

@@ -1,0 +1,290 @@
+/* Every sample of every op that has a gradient, against central differences in F64, orders 1 and 2;
+ * and gradients that differences cannot see: ties, stopped gradients, poles, inputs that need none.
+ */
+#include "graph/interpret.h"
+#include "ops/descriptors.h"
+#include "tests/support/runner.h"
+#include "tests/support/samples.h"
+#include <ebb/autodiff.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TOLERANCE 1e-7
+
+typedef struct tally {
+    int n_ops, n_samples, n_checks;
+    double worst;
+    char where[100];
+} tally;
+
+/* Only what an executable has as float inputs can be checked, in all results that are float. */
+static bool check_sample(const ebb_op *op, int index, tally *total)
+{
+    sample_case c;
+    sample_case_init(&c, op, index, EBB_F64);
+    ebb_node xs[EBB_MAX_SAMPLE_INPUTS];
+    ebb_check_value values[EBB_MAX_SAMPLE_INPUTS];
+    int n_xs = 0;
+    for (int i = 0; i < c.n_inputs; i++) {
+        values[i] = (ebb_check_value){ c.nodes[i], c.inputs[i] };
+        if (ebb_dtype_is_float(c.inputs[i].type.dtype))
+            xs[n_xs++] = c.nodes[i];
+    }
+    bool checked = false;
+    for (int r = 0; r < op->n_results && n_xs > 0; r++) {
+        if (!ebb_dtype_is_float(ebb_node_type(c.results[r])->dtype))
+            continue;
+        ebb_check_options options = { .order = 2,
+                                      .tolerance = TOLERANCE,
+                                      .values = values,
+                                      .n_values = c.n_inputs,
+                                      .seed = (uint64_t)index };
+        ebb_check_report report;
+        ebb_status status = ebb_check_gradients(c.results[r], xs, n_xs, &options, &report);
+        ck_assert_msg(status == EBB_OK, "%s: %s: %s", c.label, ebb_status_name(status),
+                      ebb_graph_message(c.graph));
+        checked = true;
+        total->n_checks += report.n_checks;
+        if (report.worst_error >= total->worst) {
+            total->worst = report.worst_error;
+            snprintf(total->where, sizeof total->where, "%s", c.label);
+        }
+    }
+    sample_case_finish(&c);
+    return checked;
+}
+
+START_TEST(registry_against_differences)
+{
+    int n;
+    const ebb_op *const *ops = ebb_op_list(&n);
+    tally total = { 0 };
+    for (int i = 0; i < n; i++) {
+        int n_samples = 0;
+        for (int s = 0; s < ops[i]->n_samples && (ops[i]->vjp || ops[i]->decompose); s++)
+            if (!ops[i]->samples[s].error && !ops[i]->samples[s].no_gradient)
+                n_samples += check_sample(ops[i], s, &total);
+        ck_assert_msg(n_samples >= 6 || !ops[i]->vjp || ops[i] == &ebb_op_stop_gradient,
+                      "%s: %d gradient samples", ops[i]->name, n_samples);
+        total.n_samples += n_samples;
+        total.n_ops += n_samples > 0;
+    }
+    printf("gradients: %d ops, %d samples, %d directional derivatives of order 1 and 2, worst "
+           "relative error %.2g (%s)\n",
+           total.n_ops, total.n_samples, total.n_checks, total.worst, total.where);
+}
+END_TEST
+
+/* A library op's own vjp against the one of its decomposition: two independent derivations. */
+static void compare_with_decomposition(const ebb_op *op, int index)
+{
+    sample_case c;
+    sample_case_init(&c, op, index, EBB_F64);
+    ebb_node parts[EBB_MAX_RESULTS] = { { 0 } };
+    ebb_decompose d = { c.graph, op, c.attrs, c.n_inputs, op->n_results, c.nodes, parts };
+    op->decompose(&d);
+    ebb_node xs[EBB_MAX_SAMPLE_INPUTS], whole[EBB_MAX_SAMPLE_INPUTS], split[EBB_MAX_SAMPLE_INPUTS];
+    int n_xs = 0;
+    for (int i = 0; i < c.n_inputs; i++)
+        if (ebb_dtype_is_float(c.inputs[i].type.dtype))
+            xs[n_xs++] = c.nodes[i];
+    ebb_type type = *ebb_node_type(c.results[0]);
+    double weights[256];
+    for (int i = 0; i < 256; i++)
+        weights[i] = cos(i + 1.0);
+    ck_assert_int_le(ebb_shape_elements(&type.shape), 256);
+    ebb_node seed = ebb_constant(c.graph, type.dtype, type.shape, weights);
+    ck_assert_int_eq(ebb_gradients_with(&c.results[0], &seed, 1, xs, n_xs, whole), EBB_OK);
+    ck_assert_int_eq(ebb_gradients_with(&parts[0], &seed, 1, xs, n_xs, split), EBB_OK);
+    ebb_interpreter *in = ebb_interpreter_create(c.graph, NULL);
+    ebb_error error;
+    for (int i = 0; i < c.n_inputs; i++)
+        ck_assert_int_eq(ebb_interpreter_set(in, c.nodes[i], &c.inputs[i], &error), EBB_OK);
+    ck_assert_int_eq(ebb_interpreter_run(in, whole, n_xs, &error), EBB_OK);
+    ck_assert_int_eq(ebb_interpreter_run(in, split, n_xs, &error), EBB_OK);
+    for (int x = 0; x < n_xs; x++) {
+        const ebb_tensor *a = ebb_interpreter_get(in, whole[x]);
+        const ebb_tensor *b = ebb_interpreter_get(in, split[x]);
+        for (int64_t i = 0; i < ebb_shape_elements(&a->type.shape); i++)
+            ck_assert_msg(nearly_equal(ebb_tensor_get(a, i), ebb_tensor_get(b, i), 1e-11, 1e-13),
+                          "%s: %.17g, %.17g", c.label, ebb_tensor_get(a, i), ebb_tensor_get(b, i));
+    }
+    ebb_interpreter_destroy(in);
+    sample_case_finish(&c);
+}
+
+START_TEST(library_ops_against_decompositions)
+{
+    int n;
+    const ebb_op *const *ops = ebb_op_list(&n);
+    for (int i = 0; i < n; i++)
+        for (int s = 0; s < ops[i]->n_samples; s++)
+            if (ops[i]->vjp && ops[i]->decompose && !ops[i]->samples[s].error &&
+                !ops[i]->samples[s].no_gradient)
+                compare_with_decomposition(ops[i], s);
+}
+END_TEST
+
+/* ---- gradients by definition ---- */
+
+enum { MAX_ELEMENTS = 8 };
+
+/* Asserts the gradient of y, with cotangents 1, by x (an input of n elements) at `at`. */
+static void assert_gradient(ebb_node y, ebb_node x, const double *at, const double *expected)
+{
+    ebb_node one = ebb_full_like(y, 1), g;
+    ck_assert_msg(ebb_gradients_with(&y, &one, 1, &x, 1, &g) == EBB_OK, "%s",
+                  ebb_graph_message(y.graph));
+    ebb_interpreter *in = ebb_interpreter_create(y.graph, NULL);
+    ebb_error error;
+    ebb_tensor value = ebb_tensor_borrow(EBB_F64, ebb_node_type(x)->shape, at);
+    ck_assert_int_eq(ebb_interpreter_set(in, x, &value, &error), EBB_OK);
+    ck_assert_msg(ebb_interpreter_run(in, &g, 1, &error) == EBB_OK, "%s", error.message);
+    const ebb_tensor *have = ebb_interpreter_get(in, g);
+    for (int64_t i = 0; i < ebb_shape_elements(&have->type.shape); i++)
+        ck_assert_msg(nearly_equal(ebb_tensor_get(have, i), expected[i], 1e-14, 0),
+                      "element %lld: %.17g, not %.17g", (long long)i, ebb_tensor_get(have, i),
+                      expected[i]);
+    ebb_interpreter_destroy(in);
+}
+
+#define LIST(...)                                                                                  \
+    (const double[])                                                                               \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+START_TEST(kinks_have_the_gradient_they_state)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(3));
+    ebb_node zero = ebb_full_like(x, 0);
+    const double *at = LIST(-1, 0, 2);
+    assert_gradient(ebb_relu(x), x, at, LIST(0, 0, 1));
+    assert_gradient(ebb_abs(x), x, at, LIST(-1, 0, 1));
+    assert_gradient(ebb_sign(x), x, at, LIST(0, 0, 0));
+    assert_gradient(ebb_maximum(x, zero), x, at, LIST(0, 1, 1));
+    assert_gradient(ebb_maximum(zero, x), x, at, LIST(0, 0, 1));
+    assert_gradient(ebb_minimum(x, zero), x, at, LIST(1, 1, 0));
+    assert_gradient(ebb_minimum(zero, x), x, at, LIST(1, 0, 0));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(equal_maxima_share)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(2, 3));
+    const double *at = LIST(5, 1, 5, 2, 2, 2);
+    assert_gradient(ebb_reduce_max(x, EBB_AXES(1), false), x, at,
+                    LIST(0.5, 0, 0.5, 1. / 3, 1. / 3, 1. / 3));
+    assert_gradient(ebb_reduce_max(x, EBB_ALL_AXES, true), x, at, LIST(0.5, 0, 0.5, 0, 0, 0));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(gradients_stop)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(2));
+    const double *at = LIST(3, -2);
+    assert_gradient(ebb_mul(x, ebb_stop_gradient(x)), x, at, at);
+    assert_gradient(ebb_stop_gradient(x), x, at, LIST(0, 0));
+    /* through integers and booleans nothing flows */
+    assert_gradient(ebb_cast(ebb_cast(x, EBB_I64), EBB_F64), x, at, LIST(0, 0));
+    assert_gradient(ebb_mul(x, ebb_cast(ebb_greater(x, ebb_full_like(x, 0)), EBB_F64)), x, at,
+                    LIST(1, 0));
+    assert_gradient(ebb_cast(ebb_argmax(x, 0), EBB_F64), x, at, LIST(0, 0));
+    /* through F32 it does */
+    assert_gradient(ebb_cast(ebb_cast(x, EBB_F32), EBB_F64), x, at, LIST(1, 1));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(poles_stay_out)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(4));
+    const double *at = LIST(0, -2, 2, 0);
+    /* x^0 is 1 everywhere: gradient 0, not 0 * inf */
+    assert_gradient(ebb_pow(x, ebb_full_like(x, 0)), x, at, LIST(0, 0, 0, 0));
+    assert_gradient(ebb_pow(x, ebb_full_like(x, 1)), x, at, LIST(1, 1, 1, 1));
+    assert_gradient(ebb_pow(x, ebb_full_like(x, 2)), x, at, LIST(0, -4, 4, 0));
+    /* gradient to the exponent is 0 where the base is not positive */
+    ebb_node b = ebb_input(g, "b", EBB_F64, EBB_SHAPE(4));
+    ebb_node base = ebb_constant(g, EBB_F64, EBB_SHAPE(4), LIST(0, -2, 1, 2));
+    assert_gradient(ebb_pow(base, b), b, LIST(2, 2, 2, 2), LIST(0, 0, 0, 4 * log(2)));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(cross_entropy_follows_the_cotangent)
+{
+    /* t rows that do not sum to 1: (softmax(x) sum t - t) / batch; and twice the loss has twice the
+     * gradient */
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(1, 2));
+    ebb_node t = ebb_constant(g, EBB_F64, EBB_SHAPE(1, 2), LIST(1, 2));
+    ebb_node loss = ebb_softmax_cross_entropy(x, t);
+    assert_gradient(loss, x, LIST(7, 7), LIST(0.5, -0.5));
+    assert_gradient(ebb_mul(loss, ebb_full_like(loss, 2)), x, LIST(7, 7), LIST(1, -1));
+    int64_t label = 1;
+    ebb_node labels = ebb_constant(g, EBB_I64, EBB_SHAPE(1), &label);
+    loss = ebb_softmax_cross_entropy(x, labels);
+    assert_gradient(ebb_mul(loss, ebb_full_like(loss, 4)), x, LIST(7, 7), LIST(2, -2));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(matmul_gradients_are_products)
+{
+    for (int which = 0; which < 4; which++) {
+        ebb_graph *g = ebb_graph_create("g");
+        ebb_node a = ebb_input(g, "a", EBB_F64, EBB_SHAPE(3, 3));
+        ebb_node b = ebb_input(g, "b", EBB_F64, EBB_SHAPE(3, 3));
+        ebb_matmul_attrs attrs = { which & 1, which & 2 };
+        ebb_node y = ebb_matmul_with(a, b, attrs), xs[2] = { a, b }, d[2];
+        ebb_node seed = ebb_input(g, "s", EBB_F64, EBB_SHAPE(3, 3));
+        uint32_t before = ebb_graph_n_nodes(g);
+        ck_assert_int_eq(ebb_gradients_with(&y, &seed, 1, xs, 2, d), EBB_OK);
+        ck_assert_uint_eq(ebb_graph_n_nodes(g), before + 2);
+        ck_assert_ptr_eq(ebb_node_op(d[0]), &ebb_op_matmul);
+        ck_assert_ptr_eq(ebb_node_op(d[1]), &ebb_op_matmul);
+        ebb_graph_destroy(g);
+    }
+}
+END_TEST
+
+START_TEST(only_what_is_needed_is_built)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node a = ebb_input(g, "a", EBB_F64, EBB_SHAPE(2, 3));
+    ebb_node b = ebb_input(g, "b", EBB_F64, EBB_SHAPE(3, 2)), d;
+    ebb_node y = ebb_matmul(a, b);
+    ebb_node seed = ebb_input(g, "s", EBB_F64, EBB_SHAPE(2, 2));
+    uint32_t before = ebb_graph_n_nodes(g);
+    ck_assert_int_eq(ebb_gradients_with(&y, &seed, 1, &b, 1, &d), EBB_OK);
+    ck_assert_uint_eq(ebb_graph_n_nodes(g), before + 1);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("gradients");
+    TCase *registry = tcase_create("registry");
+    tcase_add_test(registry, registry_against_differences);
+    tcase_add_test(registry, library_ops_against_decompositions);
+    suite_add_tcase(suite, registry);
+    TCase *defined = tcase_create("by definition");
+    tcase_add_test(defined, kinks_have_the_gradient_they_state);
+    tcase_add_test(defined, equal_maxima_share);
+    tcase_add_test(defined, gradients_stop);
+    tcase_add_test(defined, poles_stay_out);
+    tcase_add_test(defined, cross_entropy_follows_the_cotangent);
+    tcase_add_test(defined, matmul_gradients_are_products);
+    tcase_add_test(defined, only_what_is_needed_is_built);
+    suite_add_tcase(suite, defined);
+    return run_suite(suite);
+}
