@@ -29,7 +29,10 @@ void ebb_parallel(int n_threads, void (*body)(void *context, int index, int n), 
     GOMP_parallel(enter_region, &entered, (unsigned)n_threads, 0);
 }
 
-int ebb_threads_default(void) { return omp_get_max_threads(); }
+int ebb_threads_default(void)
+{
+    return omp_get_max_threads();
+}
 
 int ebb_threads_exchange(int n_threads)
 {

@@ -11,18 +11,28 @@
     X(input) X(variable) X(constant) X(iota) X(random_uniform) X(random_normal)                    \
     /* element-wise */                                                                             \
     X(neg) X(abs) X(sign) X(square) X(exp) X(log) X(sqrt) X(sin) X(cos) X(tanh) X(sigmoid) X(relu) \
-    X(logical_not) X(stop_gradient) X(cast)                                                        \
-    X(add) X(sub) X(mul) X(div) X(pow) X(maximum) X(minimum)                                       \
+    X(floor) X(ceil) X(trunc) X(round)                                                             \
+    X(reciprocal) X(rsqrt) X(cbrt) X(exp2) X(expm1) X(log2) X(log10) X(log1p)                      \
+    X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(asinh) X(acosh) X(atanh) X(erf) X(erfc)       \
+    X(log_sigmoid) X(softplus) X(softsign) X(selu) X(silu) X(mish) X(gelu) X(gelu_tanh)            \
+    X(hard_sigmoid) X(hard_swish) X(leaky_relu) X(elu) X(clip)                                     \
+    X(logical_not) X(stop_gradient) X(cast) X(is_nan) X(is_inf) X(is_finite)                       \
+    X(add) X(sub) X(mul) X(div) X(mod) X(pow) X(maximum) X(minimum)                                \
+    X(atan2) X(hypot) X(log_add_exp)                                                               \
     X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal)                        \
-    X(logical_and) X(logical_or) X(select)                                                         \
+    X(logical_and) X(logical_or) X(logical_xor) X(select)                                          \
     /* reductions */                                                                               \
-    X(reduce_sum) X(reduce_mean) X(reduce_max) X(argmax)                                           \
+    X(reduce_sum) X(reduce_mean) X(reduce_prod) X(reduce_max) X(reduce_min) X(argmax) X(argmin)    \
+    X(reduce_any) X(reduce_all) X(logsumexp) X(norm_l1) X(norm_l2) X(variance) X(cumsum)           \
     /* linear algebra */                                                                           \
     X(matmul)                                                                                      \
     /* shape */                                                                                    \
     X(reshape) X(transpose) X(broadcast_to) X(one_hot)                                             \
     /* library */                                                                                  \
-    X(softmax) X(log_softmax) X(softmax_cross_entropy)
+    X(softmax) X(log_softmax) X(softmax_cross_entropy) X(weighted_softmax_cross_entropy)           \
+    X(mse_loss) X(mae_loss) X(huber_loss) X(binary_cross_entropy) X(kl_divergence)                 \
+    X(layer_norm) X(layer_norm_grad) X(rms_norm) X(rms_norm_grad)                                  \
+    X(attention) X(masked_attention) X(dropout)
 /* clang-format on */
 
 #define EBB_DECLARE_OP(name) extern const ebb_op ebb_op_##name;
@@ -55,7 +65,7 @@ typedef struct ebb_shape_attrs { /* reshape, broadcast_to */
 typedef struct ebb_transpose_attrs {
     ebb_axes axes; /* one per dimension */
 } ebb_transpose_attrs;
-typedef struct ebb_axis_attrs { /* softmax, log_softmax, argmax */
+typedef struct ebb_axis_attrs { /* softmax, log_softmax, argmax, argmin */
     int64_t axis;
 } ebb_axis_attrs;
 typedef struct ebb_one_hot_attrs {

@@ -3,15 +3,17 @@
 #define EBB_NO_LOCATIONS
 #include "ops/build.h"
 #include "ops/descriptors.h"
+#include "ops/parameters.h"
 #include <math.h>
 #include <string.h>
 
-/* `b` is NULL for ops of one input. */
+/* For ops of one input, `b` is their attributes. */
 typedef void (*loop)(const void *a, const void *b, void *result, int64_t n);
 
 /* What the rules of a row share. */
 typedef struct family {
-    loop loops[EBB_N_DTYPES]; /* by the dtype of the inputs; NULL: not allowed */
+    loop loops[EBB_N_DTYPES];                    /* by the dtype of the inputs; NULL: not allowed */
+    ebb_status (*check)(const ebb_infer *infer); /* of parameters; NULL: there are none */
 } family;
 
 /* clang-format off */
@@ -87,9 +89,58 @@ typedef struct family {
 #define LOOPS_BOOLS(name) [EBB_BOOL] = name##_bool
 #define LOOPS_ANY(name) LOOPS_NUMBERS(name), LOOPS_BOOLS(name)
 
-#define UNARY(name, dtypes, ...) static const family family_##name = { { LOOPS_##dtypes(name) } };
-#define BINARY(name, dtypes, ...) static const family family_##name = { { LOOPS_##dtypes(name) } };
-#define COMPARE(name, dtypes, ...) static const family family_##name = { { LOOPS_##dtypes(name) } };
+/* ---- parameters ---- */
+
+static ebb_status check_ALPHA(const ebb_infer *infer)
+{
+    const double alpha = ((const ebb_alpha_attrs *)infer->attrs)->alpha;
+    if (!isfinite(alpha))
+        return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "alpha %g is not finite", alpha);
+    return EBB_OK;
+}
+
+static ebb_status check_LIMITS(const ebb_infer *infer)
+{
+    const ebb_limits_attrs *attrs = infer->attrs;
+    if (!(attrs->low <= attrs->high))
+        return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "low %g is not below high %g", attrs->low,
+                              attrs->high);
+    return EBB_OK;
+}
+
+static const ebb_attr_field fields_ALPHA[] = {
+    EBB_FIELD(ebb_alpha_attrs, alpha, F64, "factor of the part below 0; default 0"),
+    { 0 },
+};
+static const ebb_attr_field fields_LIMITS[] = {
+    EBB_FIELD(ebb_limits_attrs, low, F64, "smallest result, may be -inf; default 0"),
+    EBB_FIELD(ebb_limits_attrs, high, F64, "largest result, may be inf; default 0"),
+    { 0 },
+};
+
+#define STRUCT_ALPHA ebb_alpha_attrs
+#define STRUCT_LIMITS ebb_limits_attrs
+#define ARGUMENTS_ALPHA double alpha
+#define ARGUMENTS_LIMITS double low, double high
+#define VALUES_ALPHA alpha
+#define VALUES_LIMITS low, high
+#define REFUSED(attrs_struct, text, ...)                                                           \
+    { .inputs = { TYPE(F64, 3) }, .attrs = &(const attrs_struct){ __VA_ARGS__ },                   \
+      .error = EBB_BAD_ATTRIBUTE, .message = text }
+#define REFUSED_ALPHA                                                                              \
+    REFUSED(ebb_alpha_attrs, "alpha nan is not finite", NAN),                                      \
+    REFUSED(ebb_alpha_attrs, "alpha inf is not finite", INFINITY)
+#define REFUSED_LIMITS                                                                             \
+    REFUSED(ebb_limits_attrs, "low 2 is not below high -1", 2, -1),                                \
+    REFUSED(ebb_limits_attrs, "low nan is not below high 1", NAN, 1)
+
+#define UNARY(name, dtypes, ...)                                                                   \
+    static const family family_##name = { { LOOPS_##dtypes(name) }, NULL };
+#define BINARY UNARY
+#define COMPARE UNARY
+#define TEST UNARY
+#define WITH(parameters, name, dtypes, ...)                                                        \
+    static const family family_##name = { { LOOPS_##dtypes(name) }, check_##parameters };
 #include "ops/elementwise.def"
 /* clang-format on */
 
@@ -114,7 +165,7 @@ static ebb_status infer_elements(const ebb_infer *infer, bool compares)
     infer->results[0] = *infer->inputs[0];
     if (compares)
         infer->results[0].dtype = EBB_BOOL;
-    return EBB_OK;
+    return f->check ? f->check(infer) : EBB_OK;
 }
 
 static ebb_status infer_value(const ebb_infer *infer)
@@ -130,7 +181,7 @@ static ebb_status eval_elements(const ebb_eval *eval)
 {
     const family *f = eval->op->user;
     const ebb_tensor *a = &eval->inputs[0];
-    f->loops[a->type.dtype](a->data, eval->n_inputs > 1 ? eval->inputs[1].data : NULL,
+    f->loops[a->type.dtype](a->data, eval->n_inputs > 1 ? eval->inputs[1].data : eval->attrs,
                             eval->results[0].data, ebb_shape_elements(&a->type.shape));
     return EBB_OK;
 }
@@ -139,6 +190,18 @@ static ebb_status eval_elements(const ebb_eval *eval)
 #define VJP_NUMBERS ITSELF
 #define VJP_ANY ITSELF
 #define VJP_BOOLS NOTHING
+#define FULL(value) ebb_full_like(G, value)
+#define T double
+#define VALUE(float_value, int_value) float_value
+#define WITH(parameters, name, dtypes, summary, float_value, int_value, gradient, ...)             \
+    static void vjp_##name(const ebb_vjp *v)                                                       \
+    {                                                                                              \
+        const ebb_node X = v->inputs[0], R = v->results[0], G = v->cotangents[0];                  \
+        (void)X, (void)R, (void)G;                                                                 \
+        LOCALS_##parameters(v->attrs) if (v->needed[0] &&                                          \
+                                          ebb_dtype_is_float(ebb_node_type(X)->dtype))             \
+            v->gradients[0] = gradient;                                                            \
+    }
 #define UNARY(name, dtypes, summary, float_value, int_value, gradient, ...)                        \
     VJP_##dtypes(static void vjp_##name(const ebb_vjp *v) {                                        \
         const ebb_node X = v->inputs[0], R = v->results[0], G = v->cotangents[0];                  \
@@ -160,6 +223,8 @@ static ebb_status eval_elements(const ebb_eval *eval)
             v->gradients[1] = gradient_b;                                                          \
     }
 #include "ops/elementwise.def"
+#undef T
+#undef VALUE
 
 /* ---- builders ---- */
 
@@ -181,44 +246,64 @@ static ebb_node emit_binary(const ebb_op *op, ebb_node a, ebb_node b)
         return emit_binary(&ebb_op_##name, a, b);                                                  \
     }
 #define COMPARE(name, ...) BINARY(name, )
+#define TEST(name, ...) UNARY(name, )
+#define WITH(parameters, name, ...)                                                                \
+    ebb_node(ebb_##name)(ebb_node x, ARGUMENTS_##parameters)                                       \
+    {                                                                                              \
+        const STRUCT_##parameters attrs = { VALUES_##parameters };                                 \
+        return ebb_emit(NULL, &ebb_op_##name, &x, 1, &attrs, NULL);                                \
+    }
 #include "ops/elementwise.def"
 
 /* ---- samples ---- */
 
-#define KNOWN_SOURCE "Abramowitz & Stegun 1964, chapter 4, or exact"
+#define KNOWN_SOURCE                                                                               \
+    "Abramowitz & Stegun 1964, chapters 4 and 7; the definition in 50 digits; or exact"
 
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
 #define SCALAR EBB_SAMPLE_SCALAR
-#define ONE(low, high, gap, ...) { .inputs = { __VA_ARGS__ }, .range = { { low, high, gap, 0 } } }
+#define PLAIN(low, high, ...) { .inputs = { __VA_ARGS__ }, .range = { { low, high, 0, 0 } } }
+#define DRAWN(parameters, low, high, gap, step, ...)                                               \
+    { .attrs = parameters, .inputs = { __VA_ARGS__ }, .range = { { low, high, gap, step } } }
 
-#define UNARY_FLOATS(low, high, gap, x0, y0)                                                       \
-    ONE(low, high, gap, SCALAR(F64)), ONE(low, high, gap, TYPE(F64, 0)),                           \
-    ONE(low, high, gap, TYPE(F64, 1)), ONE(low, high, gap, TYPE(F64, 7)),                          \
-    ONE(low, high, gap, TYPE(F64, 17)), ONE(low, high, gap, TYPE(F64, 3, 5)),                      \
-    ONE(low, high, gap, TYPE(F64, 2, 0, 4)), ONE(low, high, gap, TYPE(F64, 2, 3, 1, 7)),           \
-    { .inputs = { SCALAR(F64) }, .values = { (const double[]){ x0 } },                             \
-      .expected = (const double[]){ y0 }, .tolerance = 1e-15, .source = KNOWN_SOURCE }
-#define UNARY_INTEGERS                                                                             \
-    ONE(-9, 9, 0, TYPE(I64, 7)), ONE(-9, 9, 0, TYPE(I32, 3, 5)), ONE(0, 256, 0, TYPE(U8, 17)),     \
-    ONE(-9, 9, 0, SCALAR(I64)), ONE(-9, 9, 0, TYPE(I32, 0))
+/* A known value may stand on a kink. */
+#define KNOWN(parameters, step, x0, y0)                                                            \
+    { .attrs = parameters, .inputs = { SCALAR(F64) }, .values = { (const double[]){ x0 } },        \
+      .expected = (const double[]){ y0 }, .tolerance = 1e-15, .source = KNOWN_SOURCE,              \
+      .no_gradient = (step) != 0 }
+#define UNARY_FLOATS(attrs, low, high, gap, step, x0, y0)                                          \
+    DRAWN(attrs, low, high, gap, step, SCALAR(F64)),                                               \
+    DRAWN(attrs, low, high, gap, step, TYPE(F64, 0)),                                              \
+    DRAWN(attrs, low, high, gap, step, TYPE(F64, 1)),                                              \
+    DRAWN(attrs, low, high, gap, step, TYPE(F64, 7)),                                              \
+    DRAWN(attrs, low, high, gap, step, TYPE(F64, 17)),                                             \
+    DRAWN(attrs, low, high, gap, step, TYPE(F64, 3, 5)),                                           \
+    DRAWN(attrs, low, high, gap, step, TYPE(F64, 2, 0, 4)),                                        \
+    DRAWN(attrs, low, high, gap, step, TYPE(F64, 2, 3, 1, 7)),                                     \
+    KNOWN(attrs, step, x0, y0)
+#define UNARY_INTEGERS(attrs)                                                                      \
+    DRAWN(attrs, -9, 9, 0, 0, TYPE(I64, 7)), DRAWN(attrs, -9, 9, 0, 0, TYPE(I32, 3, 5)),           \
+    DRAWN(attrs, 0, 256, 0, 0, TYPE(U8, 17)), DRAWN(attrs, -9, 9, 0, 0, SCALAR(I64)),              \
+    DRAWN(attrs, -9, 9, 0, 0, TYPE(I32, 0))
 #define UNARY_REFUSES(type, text)                                                                  \
     { .inputs = { TYPE(type, 3) }, .error = EBB_BAD_DTYPE, .message = text }
-#define UNARY_SAMPLES_FLOATS(...)                                                                  \
-    UNARY_FLOATS(__VA_ARGS__), UNARY_REFUSES(I64, "dtype i64 is not one of f64, f32")
-#define UNARY_SAMPLES_NUMBERS(...)                                                                 \
-    UNARY_FLOATS(__VA_ARGS__), UNARY_INTEGERS, UNARY_REFUSES(BOOL, "dtype bool is not one of")
-#define UNARY_SAMPLES_BOOLS(low, high, gap, x0, y0)                                                \
-    ONE(0, 2, 0, SCALAR(BOOL)), ONE(0, 2, 0, TYPE(BOOL, 0)), ONE(0, 2, 0, TYPE(BOOL, 1)),          \
-    ONE(0, 2, 0, TYPE(BOOL, 7)), ONE(0, 2, 0, TYPE(BOOL, 17)), ONE(0, 2, 0, TYPE(BOOL, 2, 3)),     \
+#define UNARY_SAMPLES_FLOATS(attrs, ...)                                                           \
+    UNARY_FLOATS(attrs, __VA_ARGS__), UNARY_REFUSES(I64, "dtype i64 is not one of f64, f32")
+#define UNARY_SAMPLES_NUMBERS(attrs, ...)                                                          \
+    UNARY_FLOATS(attrs, __VA_ARGS__), UNARY_INTEGERS(attrs),                                       \
+    UNARY_REFUSES(BOOL, "dtype bool is not one of")
+#define UNARY_SAMPLES_BOOLS(attrs, low, high, gap, step, x0, y0)                                   \
+    PLAIN(0, 2, SCALAR(BOOL)), PLAIN(0, 2, TYPE(BOOL, 0)), PLAIN(0, 2, TYPE(BOOL, 1)),             \
+    PLAIN(0, 2, TYPE(BOOL, 7)), PLAIN(0, 2, TYPE(BOOL, 17)), PLAIN(0, 2, TYPE(BOOL, 2, 3)),        \
     { .inputs = { SCALAR(BOOL) }, .values = { (const double[]){ x0 } },                            \
       .expected = (const double[]){ y0 }, .source = KNOWN_SOURCE },                                \
     UNARY_REFUSES(F64, "dtype f64 is not one of bool")
 /* Central differences see the function, not the gradient that is stopped: of no use here. */
 #define STOPPED(...) { .inputs = { __VA_ARGS__ }, .no_gradient = true }
-#define UNARY_SAMPLES_ANY(low, high, gap, x0, y0)                                                  \
+#define UNARY_SAMPLES_ANY(attrs, low, high, gap, step, x0, y0)                                     \
     STOPPED(SCALAR(F64)), STOPPED(TYPE(F64, 0)), STOPPED(TYPE(F64, 7)), STOPPED(TYPE(F64, 2, 17)), \
-    UNARY_INTEGERS, ONE(0, 2, 0, TYPE(BOOL, 17))
+    UNARY_INTEGERS(NULL), PLAIN(0, 2, TYPE(BOOL, 17))
 
 #define TWO(la, ha, lb, hb, gap, ...)                                                              \
     { .inputs = { __VA_ARGS__ }, .range = { { la, ha, gap, 0 }, { lb, hb, gap, 0 } } }
@@ -268,7 +353,18 @@ static ebb_node emit_binary(const ebb_op *op, ebb_node a, ebb_node b)
     BINARY_FLOATS(-2, 2, -2, 2, 0), BINARY_INTEGERS, BINARY_BOOLS, BINARY_KNOWN(I64, a0, b0, y0)
 
 #define UNARY(name, dtypes, summary, float_value, int_value, gradient, ...)                        \
-    static const ebb_sample samples_##name[] = { UNARY_SAMPLES_##dtypes(__VA_ARGS__) };
+    static const ebb_sample samples_##name[] = { UNARY_SAMPLES_##dtypes(NULL, __VA_ARGS__) };
+#define TEST(name, dtypes, summary, float_value, int_value, x0, y0)                                \
+    static const ebb_sample samples_##name[] = {                                                   \
+        UNARY_SAMPLES_##dtypes(NULL, -2, 2, 0, 0, x0, y0)                                          \
+    };
+#define WITH(parameters, name, dtypes, summary, float_value, int_value, gradient, low, high, gap,  \
+             step, x0, y0, ...)                                                                    \
+    static const STRUCT_##parameters sample_attrs_##name = { __VA_ARGS__ };                        \
+    static const ebb_sample samples_##name[] = {                                                   \
+        UNARY_SAMPLES_##dtypes(&sample_attrs_##name, low, high, gap, step, x0, y0),                \
+        REFUSED_##parameters                                                                       \
+    };
 #define BINARY(name, dtypes, traits, summary, float_value, int_value, gradient_a, gradient_b,      \
                low_a, high_a, low_b, high_b, gap, a0, b0, y0)                                      \
     static const ebb_sample samples_##name[] = {                                                   \
@@ -287,19 +383,23 @@ static ebb_node emit_binary(const ebb_op *op, ebb_node a, ebb_node b)
 #define VJP_OR_NULL_NUMBERS(name) vjp_##name
 #define VJP_OR_NULL_ANY(name) vjp_##name
 
-#define ROW(op_name, inputs, op_traits, text, infer_rule, vjp_rule)                                \
+#define ROW(op_name, inputs, op_traits, text, infer_rule, vjp_rule, ...)                           \
     const ebb_op ebb_op_##op_name = {                                                              \
         .name = #op_name, .summary = text, .group = "element-wise", .n_inputs = inputs,            \
         .n_results = 1, .traits = EBB_TRAIT_ELEMENTWISE | (op_traits), .infer = infer_rule,        \
         .vjp = vjp_rule, .eval = eval_elements, .samples = samples_##op_name,                      \
-        .n_samples = COUNT(samples_##op_name), .user = &family_##op_name,                          \
+        .n_samples = COUNT(samples_##op_name), .user = &family_##op_name, __VA_ARGS__              \
     };
 #define UNARY(name, dtypes, summary, ...)                                                          \
-    ROW(name, 1, 0, summary, infer_value, VJP_OR_NULL_##dtypes(name))
+    ROW(name, 1, 0, summary, infer_value, VJP_OR_NULL_##dtypes(name), )
 #define BINARY(name, dtypes, traits, summary, ...)                                                 \
-    ROW(name, 2, traits, summary, infer_value, vjp_##name)
+    ROW(name, 2, traits, summary, infer_value, vjp_##name, )
 #define COMPARE(name, dtypes, traits, summary, ...)                                                \
-    ROW(name, 2, traits, summary, infer_compare, NULL)
+    ROW(name, 2, traits, summary, infer_compare, NULL, )
+#define TEST(name, dtypes, summary, ...) ROW(name, 1, 0, summary, infer_compare, NULL, )
+#define WITH(parameters, name, dtypes, summary, ...)                                               \
+    ROW(name, 1, 0, summary, infer_value, vjp_##name,                                              \
+        .attrs_bytes = sizeof(STRUCT_##parameters), .attrs = fields_##parameters)
 #include "ops/elementwise.def"
 /* clang-format on */
 

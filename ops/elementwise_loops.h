@@ -32,6 +32,27 @@
             rs[i] = (R_BOOL)(value);                                                               \
         }                                                                                          \
     })
+#define TEST(name, dtypes, summary, float_value, int_value, ...)                                   \
+    ON_##dtypes(static void LOOP(name)(const void *in, const void *unused, void *out, int64_t n) { \
+        const T *xs = in;                                                                          \
+        R_BOOL *rs = out;                                                                          \
+        (void)unused;                                                                              \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const T x = xs[i];                                                                     \
+            (void)x;                                                                               \
+            rs[i] = (R_BOOL)(VALUE(float_value, int_value));                                       \
+        }                                                                                          \
+    })
+#define WITH(parameters, name, dtypes, summary, float_value, int_value, ...)                       \
+    ON_##dtypes(static void LOOP(name)(const void *in, const void *attrs, void *out, int64_t n) {  \
+        const T *xs = in;                                                                          \
+        T *rs = out;                                                                               \
+        LOCALS_##parameters(attrs) for (int64_t i = 0; i < n; i++)                                 \
+        {                                                                                          \
+            const T x = xs[i];                                                                     \
+            rs[i] = (T)(VALUE(float_value, int_value));                                            \
+        }                                                                                          \
+    })
 #include "ops/elementwise.def"
 
 #undef T

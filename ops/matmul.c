@@ -19,6 +19,10 @@ static ebb_status infer_matmul(const ebb_infer *infer)
     if (status)
         return status;
     int rank = a->shape.rank;
+    if ((rank == 1 || b->shape.rank == 1) && rank > 0 && b->shape.rank > 0 &&
+        a->shape.dims[rank - 1] != b->shape.dims[b->shape.rank > 1 ? b->shape.rank - 2 : 0])
+        return ebb_infer_fail(infer, EBB_BAD_SHAPE, "inner dimensions differ: %s, %s", text_a,
+                              text_b);
     if (rank < 2 || b->shape.rank < 2)
         return ebb_infer_fail(infer, EBB_BAD_SHAPE, "a matrix has rank 2 at least: %s, %s", text_a,
                               text_b);
@@ -202,9 +206,28 @@ ebb_node(ebb_matmul_with)(ebb_node a, ebb_node b, ebb_matmul_attrs attrs)
     return ebb_emit(NULL, &ebb_op_matmul, inputs, 2, &attrs, NULL);
 }
 
+/* A vector is a row on the left and a column on the right; its dimension of size 1 disappears
+ * again. */
 ebb_node(ebb_matmul)(ebb_node a, ebb_node b)
 {
-    return ebb_matmul_with(a, b, (ebb_matmul_attrs){ false, false });
+    const ebb_shape *sa = &ebb_node_type(a)->shape, *sb = &ebb_node_type(b)->shape;
+    const bool row = sa->rank == 1, column = sb->rank == 1;
+    const bool fits = sa->rank > 0 && sb->rank > 0 &&
+                      sa->dims[sa->rank - 1] == sb->dims[column ? 0 : sb->rank - 2];
+    if (!fits || (!row && !column)) /* what does not fit is refused as it was given */
+        return ebb_matmul_with(a, b, (ebb_matmul_attrs){ false, false });
+    ebb_node left = row ? ebb_reshape(a, EBB_SHAPE(1, sa->dims[0])) : a;
+    ebb_node right = column ? ebb_reshape(b, EBB_SHAPE(sb->dims[0], 1)) : b;
+    ebb_node product = ebb_matmul_with(left, right, (ebb_matmul_attrs){ false, false });
+    if (ebb_node_is_none(product))
+        return product;
+    const ebb_shape full = ebb_node_type(product)->shape;
+    ebb_shape shape = ebb_shape_of(full.rank - 2, full.dims);
+    if (!row)
+        shape.dims[shape.rank++] = full.dims[full.rank - 2];
+    if (!column)
+        shape.dims[shape.rank++] = full.dims[full.rank - 1];
+    return ebb_reshape(product, shape);
 }
 
 /* ---- data ---- */

@@ -1,42 +1,11 @@
-/* softmax, log_softmax, softmax_cross_entropy: library ops. All subtract the maximum first, so that
- * nothing overflows. Reference kernels work in double. */
+/* softmax and log_softmax: library ops. Both subtract the maximum first, so that nothing overflows.
+ * The reference kernel works in double. */
 #define EBB_NO_LOCATIONS
 #include "ops/build.h"
 #include "ops/descriptors.h"
-#include "ops/index.h"
-#include <math.h>
+#include "ops/rows.h"
 
-/* ---- reference kernels ---- */
-
-/* Elements of a row that are `stride` apart, as doubles. */
-static double get_element(ebb_dtype dtype, const void *data, int64_t at)
-{
-    return dtype == EBB_F32 ? (double)((const float *)data)[at] : ((const double *)data)[at];
-}
-
-static void set_element(ebb_dtype dtype, void *data, int64_t at, double value)
-{
-    if (dtype == EBB_F32)
-        ((float *)data)[at] = (float)value;
-    else
-        ((double *)data)[at] = value;
-}
-
-typedef struct row_sums {
-    double max, sum; /* sum of exp(x - max) */
-} row_sums;
-
-static row_sums sum_row(ebb_dtype dtype, const void *x, int64_t start, int64_t stride, int64_t n)
-{
-    row_sums row = { -INFINITY, 0 };
-    for (int64_t i = 0; i < n; i++) {
-        double value = get_element(dtype, x, start + i * stride);
-        row.max = value > row.max ? value : row.max;
-    }
-    for (int64_t i = 0; i < n; i++)
-        row.sum += exp(get_element(dtype, x, start + i * stride) - row.max);
-    return row;
-}
+/* ---- reference kernel ---- */
 
 static ebb_status eval_rows(const ebb_eval *eval)
 {
@@ -53,13 +22,13 @@ static ebb_status eval_rows(const ebb_eval *eval)
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < inner; i++) {
             const int64_t start = o * n * inner + i;
-            const row_sums row = sum_row(type->dtype, x, start, inner, n);
+            const ebb_row_sums row = ebb_row_sum_exp(type->dtype, x, start, inner, n);
             const double log_sum = is_log ? log(row.sum) : 0;
             for (int64_t k = 0; k < n; k++) {
                 const int64_t at = start + k * inner;
-                const double shifted = get_element(type->dtype, x, at) - row.max;
-                set_element(type->dtype, result, at,
-                            is_log ? shifted - log_sum : exp(shifted) / row.sum);
+                const double shifted = ebb_float_at(type->dtype, x, at) - row.max;
+                ebb_float_put(type->dtype, result, at,
+                              is_log ? shifted - log_sum : exp(shifted) / row.sum);
             }
         }
     return EBB_OK;
@@ -217,165 +186,4 @@ const ebb_op ebb_op_log_softmax = {
     .decompose = decompose_log_softmax,
     .samples = samples_log_softmax,
     .n_samples = COUNT(samples_log_softmax),
-};
-
-/* ---- softmax_cross_entropy ---- */
-
-static ebb_status infer_loss(const ebb_infer *infer)
-{
-    const ebb_type *x = infer->inputs[0], *t = infer->inputs[1];
-    char text_x[EBB_TYPE_TEXT_BYTES], text_t[EBB_TYPE_TEXT_BYTES];
-    ebb_type_text(x, text_x);
-    ebb_type_text(t, text_t);
-    ebb_status status = ebb_infer_float(infer, 0);
-    if (status)
-        return status;
-    if (x->shape.rank != 2)
-        return ebb_infer_fail(infer, EBB_BAD_SHAPE, "scores are [batch,classes], not %s", text_x);
-    if (ebb_dtype_is_integer(t->dtype)) {
-        if (t->shape.rank != 1 || t->shape.dims[0] != x->shape.dims[0])
-            return ebb_infer_fail(infer, EBB_BAD_SHAPE, "labels of %s are not [batch]: %s", text_x,
-                                  text_t);
-    } else if (t->dtype != x->dtype) {
-        return ebb_infer_fail(infer, EBB_BAD_DTYPE,
-                              "targets are neither labels (i64, i32, u8) nor rows of %s: %s",
-                              ebb_dtype_name(x->dtype), text_t);
-    } else if (!ebb_shape_equal(&x->shape, &t->shape)) {
-        return ebb_infer_fail(infer, EBB_BAD_SHAPE, "target rows of %s have another shape: %s",
-                              text_x, text_t);
-    }
-    infer->results[0] = (ebb_type){ x->dtype, { 0 } };
-    return EBB_OK;
-}
-
-static ebb_status eval_loss(const ebb_eval *eval)
-{
-    const ebb_tensor *x = &eval->inputs[0], *t = &eval->inputs[1];
-    const ebb_dtype dtype = x->type.dtype;
-    const int64_t batch = x->type.shape.dims[0], classes = x->type.shape.dims[1];
-    const bool has_labels = !ebb_dtype_is_float(t->type.dtype);
-    if (has_labels) {
-        ebb_status status = ebb_index_check(t, classes, "label", eval->error);
-        if (status)
-            return status;
-    }
-    double total = 0;
-    for (int64_t b = 0; b < batch; b++) {
-        const int64_t start = b * classes;
-        const row_sums row = sum_row(dtype, x->data, start, 1, classes);
-        const double log_sum = log(row.sum);
-        if (has_labels) {
-            double score = get_element(dtype, x->data, start + ebb_index_at(t, b));
-            total -= score - row.max - log_sum;
-            continue;
-        }
-        for (int64_t c = 0; c < classes; c++)
-            total -= get_element(dtype, t->data, start + c) *
-                     (get_element(dtype, x->data, start + c) - row.max - log_sum);
-    }
-    set_element(dtype, eval->results[0].data, 0, total / (double)batch);
-    return EBB_OK;
-}
-
-/* Labels as target rows of x's dtype, or as what `dtype` says. */
-static ebb_node spread_labels(ebb_node t, ebb_node x, ebb_dtype dtype)
-{
-    return ebb_one_hot(t, ebb_node_type(x)->shape.dims[1], dtype);
-}
-
-/* (softmax(x) sum_c t_c - t) / batch, and - log softmax(x) / batch, times the cotangent. */
-static void vjp_loss(const ebb_vjp *v)
-{
-    const ebb_node x = v->inputs[0], t = v->inputs[1], g = v->cotangents[0];
-    const ebb_type *type = ebb_node_type(x);
-    const bool has_labels = !ebb_dtype_is_float(ebb_node_type(t)->dtype);
-    const ebb_node scale = ebb_div(g, ebb_full_like(g, (double)type->shape.dims[0]));
-    if (v->needed[0]) {
-        ebb_node p = ebb_softmax(x, 1);
-        ebb_node target = has_labels ? spread_labels(t, x, type->dtype) : t;
-        if (!has_labels)
-            p = ebb_mul(p, ebb_reduce_sum(t, EBB_AXES(1), true));
-        v->gradients[0] = ebb_mul(ebb_sub(p, target), scale);
-    }
-    if (v->needed[1] && !has_labels)
-        v->gradients[1] = ebb_neg(ebb_mul(ebb_log_softmax(x, 1), scale));
-}
-
-/* With labels a score of -inf elsewhere must not count: hence select, not a product. */
-static void decompose_loss(const ebb_decompose *d)
-{
-    const ebb_node x = d->inputs[0], t = d->inputs[1];
-    const ebb_node log_p = ebb_log_softmax(x, 1);
-    const ebb_node terms =
-        ebb_dtype_is_float(ebb_node_type(t)->dtype)
-            ? ebb_mul(t, log_p)
-            : ebb_select(spread_labels(t, x, EBB_BOOL), log_p, ebb_full_like(log_p, 0));
-    d->results[0] =
-        ebb_neg(ebb_reduce_mean(ebb_reduce_sum(terms, EBB_AXES(1), false), EBB_ALL_AXES, false));
-}
-
-ebb_node(ebb_softmax_cross_entropy)(ebb_node x, ebb_node t)
-{
-    const ebb_node inputs[2] = { x, t };
-    return ebb_emit(NULL, &ebb_op_softmax_cross_entropy, inputs, 2, NULL, NULL);
-}
-
-/* clang-format off */
-#define LABELS(batch, classes, dtype)                                                              \
-    { IN(TYPE(F64, batch, classes), TYPE(dtype, batch)), .range = { [1] = { 0, classes, 0, 0 } } }
-#define ROWS(batch, classes) { IN(TYPE(F64, batch, classes), TYPE(F64, batch, classes)) }
-#define GIVEN(scores, targets) .values = { scores, targets }
-#define LIST(...) (const double[]){ __VA_ARGS__ }
-#define SIMPLE_NET "Saitoh 2016, 4.4.2, without its 1e-7 in the logarithm, evaluated with 30 digits"
-static const ebb_sample samples_loss[] = {
-    LABELS(1, 3, I64), LABELS(7, 5, I32), LABELS(17, 10, U8), LABELS(3, 1, I64), LABELS(5, 17, I64),
-    ROWS(1, 3), ROWS(7, 5), ROWS(17, 10), ROWS(3, 1), ROWS(2, 0),
-    { IN(TYPE(F64, 0, 3), TYPE(I64, 0)), .no_gradient = true }, /* the mean of no rows is NaN */
-    { IN(TYPE(F64, 0, 3), TYPE(F64, 0, 3)), .no_gradient = true },
-    { IN(TYPE(F64, 1, 3), TYPE(I64, 1)),
-      GIVEN(LIST(1.05414809, 0.63071653, 1.1328074), LIST(2)), .tolerance = 1e-15,
-      .expected = LIST(0.928068539226776756), .source = SIMPLE_NET },
-    { IN(TYPE(F64, 1, 3), TYPE(F64, 1, 3)),
-      GIVEN(LIST(1.05414809, 0.63071653, 1.1328074), LIST(0, 0, 1)), .tolerance = 1e-15,
-      .expected = LIST(0.928068539226776756), .source = SIMPLE_NET },
-    { IN(TYPE(F64, 2, 2), TYPE(U8, 2)), GIVEN(LIST(1000, 0, 0, -INFINITY), LIST(0, 0)),
-      .no_gradient = true,
-      .expected = LIST(0), .source = "-ln 1" },
-    { IN(TYPE(F64, 1, 2), TYPE(I64, 1)), GIVEN(LIST(5, 5), LIST(1)),
-      .expected = LIST(0.6931471805599453), .source = "ln 2" },
-    { IN(TYPE(F64, 3), TYPE(I64, 3)), .error = EBB_BAD_SHAPE,
-      .message = "scores are [batch,classes], not f64[3]" },
-    { IN(TYPE(F64, 2, 3), TYPE(I64, 3)), .error = EBB_BAD_SHAPE,
-      .message = "labels of f64[2,3] are not [batch]: i64[3]" },
-    { IN(TYPE(F64, 2, 3), TYPE(I64, 2, 1)), .error = EBB_BAD_SHAPE,
-      .message = "are not [batch]: i64[2,1]" },
-    { IN(TYPE(F64, 2, 3), TYPE(F64, 2, 4)), .error = EBB_BAD_SHAPE,
-      .message = "target rows of f64[2,3] have another shape: f64[2,4]" },
-    { IN(TYPE(F64, 2, 3), TYPE(F32, 2, 3)), .error = EBB_BAD_DTYPE,
-      .message = "nor rows of f64: f32[2,3]" },
-    { IN(TYPE(F64, 2, 3), TYPE(BOOL, 2)), .error = EBB_BAD_DTYPE, .message = "neither labels" },
-    { IN(TYPE(I64, 2, 3), TYPE(I64, 2)), .error = EBB_BAD_DTYPE,
-      .message = "dtype i64 is not one of f64, f32" },
-    { IN(TYPE(F64, 2, 3), TYPE(I64, 2)), GIVEN(LIST(1, 2, 3, 4, 5, 6), LIST(2, 3)),
-      .error = EBB_BAD_INDEX,
-      .message = "label 3 at position 1 is not in 0..2" },
-    { IN(TYPE(F64, 2, 3), TYPE(I32, 2)), GIVEN(LIST(1, 2, 3, 4, 5, 6), LIST(-1, 0)),
-      .error = EBB_BAD_INDEX,
-      .message = "label -1 at position 0 is not in 0..2" },
-};
-/* clang-format on */
-
-const ebb_op ebb_op_softmax_cross_entropy = {
-    .name = "softmax_cross_entropy",
-    .summary = "mean over rows of -sum t log softmax(x); t is labels or target rows",
-    .group = "library",
-    .n_inputs = 2,
-    .n_results = 1,
-    .traits = EBB_TRAIT_LIBRARY | EBB_TRAIT_FALLIBLE,
-    .infer = infer_loss,
-    .vjp = vjp_loss,
-    .eval = eval_loss,
-    .decompose = decompose_loss,
-    .samples = samples_loss,
-    .n_samples = COUNT(samples_loss),
 };

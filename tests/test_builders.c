@@ -319,8 +319,16 @@ START_TEST(refused_products)
     assert_fails(ebb_matmul(input(g, "x", EBB_SHAPE(3, 2, 4)), input(g, "w", EBB_SHAPE(2, 4, 2))),
                  EBB_BAD_SHAPE, "matmul: batch dimensions differ", "x f64[3,2,4], w f64[2,4,2]");
     g = ebb_graph_create("g");
-    assert_fails(ebb_matmul(input(g, "x", EBB_SHAPE(4)), input(g, "w", EBB_SHAPE(4, 2))),
-                 EBB_BAD_SHAPE, "matmul: a matrix has rank 2 at least", "x f64[4]");
+    assert_fails(ebb_matmul(input(g, "x", EBB_SHAPE(3)), input(g, "w", EBB_SHAPE(4, 2))),
+                 EBB_BAD_SHAPE, "matmul: inner dimensions differ: [3], [4,2]", "x f64[3]");
+    g = ebb_graph_create("g");
+    assert_fails(ebb_matmul(input(g, "x", EBB_SCALAR), input(g, "w", EBB_SHAPE(4, 2))),
+                 EBB_BAD_SHAPE, "matmul: a matrix has rank 2 at least", "x f64[]");
+    g = ebb_graph_create("g");
+    ebb_matmul_attrs plain = { false, false };
+    assert_fails(
+        ebb_matmul_with(input(g, "x", EBB_SHAPE(4)), input(g, "w", EBB_SHAPE(4, 2)), plain),
+        EBB_BAD_SHAPE, "matmul: a matrix has rank 2 at least", "x f64[4]");
     g = ebb_graph_create("g"); /* the sizes fit one by one, the result does not */
     int64_t large = INT64_C(1) << 32;
     assert_fails(ebb_matmul(input(g, "x", EBB_SHAPE(large, 0)), input(g, "w", EBB_SHAPE(0, large))),

@@ -168,6 +168,51 @@ START_TEST(kinks_have_the_gradient_they_state)
     assert_gradient(ebb_maximum(zero, x), x, at, LIST(0, 0, 1));
     assert_gradient(ebb_minimum(x, zero), x, at, LIST(1, 1, 0));
     assert_gradient(ebb_minimum(zero, x), x, at, LIST(1, 0, 0));
+    assert_gradient(ebb_leaky_relu(x, 0.25), x, at, LIST(0.25, 0.25, 1));
+    assert_gradient(ebb_elu(x, 0.5), x, at, LIST(0.5 * exp(-1), 0.5, 1));
+    assert_gradient(ebb_softsign(x), x, at, LIST(0.25, 1, 1. / 9));
+    assert_gradient(ebb_clip(x, -1, 0), x, at, LIST(1, 1, 0));
+    assert_gradient(ebb_clip(x, 0, INFINITY), x, at, LIST(0, 1, 1));
+    assert_gradient(ebb_hypot(x, zero), x, at, LIST(-1, 0, 1));
+    at = LIST(-3, 3, 4);
+    assert_gradient(ebb_hard_sigmoid(x), x, at, LIST(0, 0, 0));
+    assert_gradient(ebb_hard_swish(x), x, at, LIST(0, 1, 1));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+/* Far out the gradients are the limits, not NaN. */
+START_TEST(large_arguments_have_gradients)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(3));
+    const double *at = LIST(-1e5, 1e5, 0), *steps = LIST(0, 1, 0.5);
+    assert_gradient(ebb_softplus(x), x, at, steps);
+    assert_gradient(ebb_log_sigmoid(x), x, at, LIST(1, 0, 0.5));
+    assert_gradient(ebb_silu(x), x, at, steps);
+    assert_gradient(ebb_gelu(x), x, at, steps);
+    assert_gradient(ebb_gelu_tanh(x), x, at, steps);
+    assert_gradient(ebb_mish(x), x, at, LIST(0, 1, 0.6));
+    assert_gradient(ebb_selu(x), x, at, LIST(0, 1.0507009873554805, 1.7580993408473769));
+    assert_gradient(ebb_elu(x, 1), x, at, LIST(0, 1, 1));
+    assert_gradient(ebb_expm1(x), x, LIST(-1e5, -40, 0), LIST(0, exp(-40), 1));
+    assert_gradient(ebb_log_add_exp(x, ebb_full_like(x, 0)), x, at, steps);
+    assert_gradient(ebb_asinh(x), x, LIST(-1e200, 1e200, 0), LIST(1e-200, 1e-200, 1));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(norms_and_log_sums_at_the_edge)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(3));
+    assert_gradient(ebb_norm_l2(x, EBB_ALL_AXES, false), x, LIST(0, 0, 0), LIST(0, 0, 0));
+    assert_gradient(ebb_norm_l2(x, EBB_ALL_AXES, false), x, LIST(0, 3, -4), LIST(0, 0.6, -0.8));
+    assert_gradient(ebb_norm_l1(x, EBB_ALL_AXES, false), x, LIST(0, 3, -4), LIST(0, 1, -1));
+    ebb_node y = ebb_logsumexp(x, EBB_ALL_AXES, false);
+    assert_gradient(y, x, LIST(-INFINITY, -INFINITY, -INFINITY), LIST(0, 0, 0));
+    assert_gradient(y, x, LIST(-INFINITY, 5, -INFINITY), LIST(0, 1, 0));
+    assert_gradient(y, x, LIST(64, 64, -1e5), LIST(0.5, 0.5, 0));
     ebb_graph_destroy(g);
 }
 END_TEST
@@ -180,6 +225,8 @@ START_TEST(equal_maxima_share)
     assert_gradient(ebb_reduce_max(x, EBB_AXES(1), false), x, at,
                     LIST(0.5, 0, 0.5, 1. / 3, 1. / 3, 1. / 3));
     assert_gradient(ebb_reduce_max(x, EBB_ALL_AXES, true), x, at, LIST(0.5, 0, 0.5, 0, 0, 0));
+    assert_gradient(ebb_reduce_min(x, EBB_AXES(1), false), x, at,
+                    LIST(0, 1, 0, 1. / 3, 1. / 3, 1. / 3));
     ebb_graph_destroy(g);
 }
 END_TEST
@@ -279,6 +326,8 @@ int main(void)
     suite_add_tcase(suite, registry);
     TCase *defined = tcase_create("by definition");
     tcase_add_test(defined, kinks_have_the_gradient_they_state);
+    tcase_add_test(defined, large_arguments_have_gradients);
+    tcase_add_test(defined, norms_and_log_sums_at_the_edge);
     tcase_add_test(defined, equal_maxima_share);
     tcase_add_test(defined, gradients_stop);
     tcase_add_test(defined, poles_stay_out);

@@ -1,9 +1,12 @@
-/* Dense copies of any layout: what the runtime uses for values that cannot stay views, and view ops. */
+/* Dense copies of any layout: what the runtime uses for values that cannot stay views, and view
+ * ops. */
 #include "backends/native/native.h"
 #include <string.h>
 
 /* Side of the square blocks in which a transposed operand is copied. */
 #define BLOCK 32
+/* Elements of 4 bytes in a cache line. */
+#define SQUARE 16
 
 typedef struct copy_state {
     ebb_walk walk;
@@ -31,7 +34,7 @@ static void copy_rows(void *context, int index, int n)
                     (char *)call->results[0] + (size_t)begin * walk->element_bytes);
 }
 
-/* from[i * from_near + j * from_last] to to[i * to_near + j] */
+/* to[i * to_near + j] = from[i * from_near + j * from_last] */
 #define COPY_BLOCK(T, name)                                                                        \
     static void name(const char *source, int64_t from_near, int64_t from_last, char *target,       \
                      int64_t to_near, int64_t n_near, int64_t n_last)                              \
@@ -43,8 +46,75 @@ static void copy_rows(void *context, int index, int n)
                 to[i * to_near + j] = from[i * from_near + j * from_last];                         \
     }
 COPY_BLOCK(uint8_t, copy_block_1)
-COPY_BLOCK(uint32_t, copy_block_4)
+COPY_BLOCK(uint32_t, copy_any_block_4)
 COPY_BLOCK(uint64_t, copy_block_8)
+
+typedef uint32_t lanes __attribute__((vector_size(16)));
+
+static lanes load_lanes(const uint32_t *p)
+{
+    lanes v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* Squares of 4 times 4 elements in registers. */
+static void copy_square(const uint32_t *from, int64_t from_last, uint32_t *to, int64_t to_near)
+{
+    lanes a = load_lanes(from), b = load_lanes(from + from_last);
+    lanes c = load_lanes(from + 2 * from_last), d = load_lanes(from + 3 * from_last);
+    lanes ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    lanes ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    lanes cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    lanes cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const lanes rows[4] = { __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
+                            __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+                            __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
+                            __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7) };
+    for (int i = 0; i < 4; i++)
+        memcpy(to + i * to_near, &rows[i], sizeof rows[i]);
+}
+
+/* Squares of 16 by way of a buffer: each cache line is read at once and written at once, which is
+ * faster where rows lie a power of two apart, so that they share few places of the cache. */
+static void copy_large_square(const uint32_t *from, int64_t from_last, uint32_t *to,
+                              int64_t to_near)
+{
+    uint32_t buffer[SQUARE][SQUARE];
+    for (int j = 0; j < SQUARE; j += 4)
+        for (int i = 0; i < SQUARE; i += 4)
+            copy_square(from + i + j * from_last, from_last, &buffer[i][j], SQUARE);
+    for (int i = 0; i < SQUARE; i++)
+        memcpy(to + i * to_near, buffer[i], sizeof buffer[i]);
+}
+
+static void copy_block_4(const char *source, int64_t from_near, int64_t from_last, char *target,
+                         int64_t to_near, int64_t n_near, int64_t n_last)
+{
+    const uint32_t *from = (const uint32_t *)(const void *)source;
+    uint32_t *to = (uint32_t *)(void *)target;
+    int64_t near = 0, last = 0; /* done: a rectangle of so many */
+    if (from_near == 1) {
+        const bool collides = from_last % 256 == 0 || to_near % 256 == 0;
+        const int64_t side = collides && n_near >= SQUARE && n_last >= SQUARE ? SQUARE : 4;
+        near = n_near / side * side;
+        last = n_last / side * side;
+        for (int64_t j = 0; j < last; j += side)
+            for (int64_t i = 0; i < near; i += side) {
+                const uint32_t *square = from + i + j * from_last;
+                if (side == 4)
+                    copy_square(square, from_last, to + i * to_near + j, to_near);
+                else
+                    copy_large_square(square, from_last, to + i * to_near + j, to_near);
+            }
+    }
+    if (last < n_last)
+        copy_any_block_4((const char *)(from + last * from_last), from_near, from_last,
+                         (char *)(to + last), to_near, near, n_last - last);
+    if (near < n_near)
+        copy_any_block_4((const char *)(from + near * from_near), from_near, from_last,
+                         (char *)(to + near * to_near), to_near, n_near - near, n_last);
+}
 
 static void copy_blocks(void *context, int index, int n)
 {
@@ -69,7 +139,9 @@ static void copy_blocks(void *context, int index, int n)
             rest /= walk->dims[d];
         }
         int64_t n_near = walk->dims[near] - i, n_last = walk->dims[last] - j;
-        (bytes == 4 ? copy_block_4 : bytes == 8 ? copy_block_8 : copy_block_1)(
+        (bytes == 4   ? copy_block_4
+         : bytes == 8 ? copy_block_8
+                      : copy_block_1)(
             (const char *)call->inputs[0] + from * bytes, walk->strides[near], walk->strides[last],
             (char *)call->results[0] + to * bytes, state->result_strides[near],
             n_near < BLOCK ? n_near : BLOCK, n_last < BLOCK ? n_last : BLOCK);
@@ -83,7 +155,10 @@ static ebb_status run_copy(const ebb_call *call)
     return EBB_OK;
 }
 
-static int64_t distance(int64_t stride) { return stride < 0 ? -stride : stride; }
+static int64_t distance(int64_t stride)
+{
+    return stride < 0 ? -stride : stride;
+}
 
 static ebb_status compile_layout(const ebb_region *region, const ebb_layout *layout,
                                  const ebb_compile_env *env, ebb_kernel *kernel)
@@ -134,7 +209,8 @@ static ebb_status compile_copy(const ebb_region *region, const ebb_compile_env *
 
 const ebb_native_kind ebb_native_copy = { score_copy, compile_copy };
 
-/* ---- view ops that cannot stay views: the layout of the result in the input's buffer, made dense ---- */
+/* ---- view ops that cannot stay views: the layout of the result in the input's buffer, made dense
+ * ---- */
 
 static bool find_view(const ebb_region *region, ebb_layout *layout)
 {

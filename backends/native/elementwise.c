@@ -14,6 +14,7 @@ typedef enum operand_kind {
 
 typedef struct map_state {
     ebb_map map;
+    const void *attrs;
     int n_inputs, n_threads;
     bool is_dense; /* all operands */
     operand_kind kinds[MAX_OPERANDS];
@@ -65,7 +66,8 @@ static void map_part(void *context, int index, int n)
     if (begin >= end)
         return;
     char *result = (char *)run->call->results[0] + (size_t)begin * state->result_bytes;
-    const void *inputs[MAX_OPERANDS];
+    const void *inputs[MAX_OPERANDS + 1];
+    inputs[state->n_inputs] = state->attrs;
     if (state->is_dense) {
         for (int i = 0; i < state->n_inputs; i++)
             inputs[i] = (const char *)run->call->inputs[i] +
@@ -123,6 +125,7 @@ static ebb_status compile_with(const ebb_region *region, const ebb_compile_env *
         return EBB_OUT_OF_MEMORY;
     const ebb_type *result = region->results[0].type;
     state->map = map;
+    state->attrs = region->attrs;
     state->n_inputs = region->n_inputs;
     state->n_elements = ebb_shape_elements(&result->shape);
     state->result_bytes = ebb_dtype_bytes(result->dtype);
@@ -195,8 +198,17 @@ static int score_map(const ebb_region *region)
 /* The expression in the table tells: a call of a function other than those that are one instruction. */
 static bool is_costly(const char *expression)
 {
-    const char *call = strstr(expression, "FN(");
-    return call && strncmp(call, "FN(fabs)", 8) != 0 && strncmp(call, "FN(sqrt)", 8) != 0;
+    static const char *const cheap[] = { "fabs)", "sqrt)", "floor)", "ceil)", "trunc)", "rint)" };
+    const char *call = expression;
+    while ((call = strstr(call, "FN("))) {
+        bool is_cheap = false;
+        call += 3;
+        for (size_t i = 0; i < sizeof cheap / sizeof *cheap; i++)
+            is_cheap |= strncmp(call, cheap[i], strlen(cheap[i])) == 0;
+        if (!is_cheap)
+            return true;
+    }
+    return false;
 }
 
 static ebb_status compile_map(const ebb_region *region, const ebb_compile_env *env,

@@ -1,4 +1,4 @@
-/* Ops of indices: one_hot and argmax. */
+/* Ops of indices: one_hot, argmax, argmin. */
 #include "backends/native/native.h"
 #include "ops/build.h"
 #include "ops/index.h"
@@ -69,17 +69,18 @@ static ebb_status compile_one_hot(const ebb_region *region, const ebb_compile_en
 
 const ebb_native_kind ebb_native_one_hot = { score_dense, compile_one_hot };
 
-/* ---- argmax: x seen as [n_outer, n, n_inner] ---- */
+/* ---- argmax, argmin: x seen as [n_outer, n, n_inner] ---- */
 
 typedef struct argmax_state {
     ebb_dtype dtype;
-    const ebb_reduce_table *table;
+    bool is_min;
+    double (*extremum)(int64_t n, const void *x);
     int64_t n_outer, n, n_inner;
     int n_threads;
 } argmax_state;
 
-/* A NaN counts as the largest; the first one wins. */
-#define ARGMAX_ROWS(T, name)                                                                       \
+/* A NaN counts as the extremum; the first one wins. */
+#define ARG_ROWS(T, name, IS_BEYOND)                                                               \
     static void name(const argmax_state *state, const T *x, int64_t *result, int64_t begin,        \
                      int64_t end)                                                                  \
     {                                                                                              \
@@ -88,21 +89,23 @@ typedef struct argmax_state {
             const T *row = x + i / n_inner * state->n * n_inner + i % n_inner;                     \
             int64_t best = 0;                                                                      \
             if (n_inner == 1) {                                                                    \
-                const T largest = (T)state->table->max(state->n, row);                             \
-                while (row[best] != largest && row[best] == row[best])                             \
+                const T extremum = (T)state->extremum(state->n, row);                              \
+                while (row[best] != extremum && row[best] == row[best])                            \
                     best++;                                                                        \
             } else {                                                                               \
                 for (int64_t j = 1; j < state->n; j++) {                                           \
-                    const T value = row[j * n_inner], largest = row[best * n_inner];               \
-                    if (value > largest || (value != value && largest == largest))                 \
+                    const T value = row[j * n_inner], extremum = row[best * n_inner];              \
+                    if (value IS_BEYOND extremum || (value != value && extremum == extremum))      \
                         best = j;                                                                  \
                 }                                                                                  \
             }                                                                                      \
             result[i] = best;                                                                      \
         }                                                                                          \
     }
-ARGMAX_ROWS(float, argmax_f32)
-ARGMAX_ROWS(double, argmax_f64)
+ARG_ROWS(float, argmax_f32, >)
+ARG_ROWS(double, argmax_f64, >)
+ARG_ROWS(float, argmin_f32, <)
+ARG_ROWS(double, argmin_f64, <)
 
 static void argmax_part(void *context, int index, int n)
 {
@@ -110,7 +113,11 @@ static void argmax_part(void *context, int index, int n)
     const argmax_state *state = call->state;
     int64_t begin, end;
     ebb_parallel_part(state->n_outer * state->n_inner, index, n, &begin, &end);
-    if (state->dtype == EBB_F32)
+    if (state->is_min && state->dtype == EBB_F32)
+        argmin_f32(state, call->inputs[0], call->results[0], begin, end);
+    else if (state->is_min)
+        argmin_f64(state, call->inputs[0], call->results[0], begin, end);
+    else if (state->dtype == EBB_F32)
         argmax_f32(state, call->inputs[0], call->results[0], begin, end);
     else
         argmax_f64(state, call->inputs[0], call->results[0], begin, end);
@@ -139,7 +146,9 @@ static ebb_status compile_argmax(const ebb_region *region, const ebb_compile_env
     const ebb_vector_isa *isa = ebb_vector_isa_here();
     const int axis = ebb_axis_of(attrs->axis, type->shape.rank);
     state->dtype = type->dtype;
-    state->table = type->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64;
+    state->is_min = region->op == &ebb_op_argmin;
+    state->extremum = (type->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64)
+                          ->run[state->is_min ? EBB_REDUCE_MIN : EBB_REDUCE_MAX];
     state->n_outer = state->n_inner = 1;
     state->n = type->shape.dims[axis];
     for (int i = 0; i < type->shape.rank; i++) {

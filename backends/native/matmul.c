@@ -1,4 +1,5 @@
-/* Matrix products with Ebb's own register blocks: small and narrow shapes, and layouts that oneDNN takes badly. */
+/* Matrix products with Ebb's own register blocks: small and narrow shapes, and layouts that oneDNN
+ * takes badly. */
 #include "backends/native/native.h"
 #include <string.h>
 
@@ -11,15 +12,20 @@ typedef struct matmul_state {
     int64_t m, n, k;
     int64_t a_m, a_k, b_k, b_n;
     int64_t row_chunk, row_chunks, columns, column_chunks; /* how a product is shared out */
-    int64_t depth;     /* of k at a time */
+    int64_t depth;                                         /* of k at a time */
     bool packs;        /* b goes through a dense copy of `depth` times `columns` elements */
-    bool is_exchanged; /* one row times a transposed matrix: computed as that matrix times a column */
+    bool is_exchanged; /* one row times a transposed matrix: computed as that matrix times a column
+                        */
     int64_t n_batches, n_tasks;
     int n_threads;
 } matmul_state;
 
 /* Bounds of the copy of b: 64 KiB of floats stay in the second-level cache. */
 enum { PACKED_DEPTH = 256, PACKED_COLUMNS = 64, WIDE = 128 };
+/* Longer sums go in pieces of this length, which also bounds their error. */
+enum { DEPTH = 1024 };
+/* Columns that are left over are computed apart in products this deep. */
+enum { MIN_REST_DEPTH = 64 };
 
 static void pack_b(const matmul_state *state, const char *b, int64_t n_k, int64_t n_columns,
                    char *packed)
@@ -51,7 +57,8 @@ static void matmul_task(const matmul_state *state, const ebb_call *call, int64_t
     const int64_t bytes = (int64_t)state->bytes;
     const char *a = call->inputs[state->is_exchanged], *b = call->inputs[!state->is_exchanged];
     char *c = call->results[0];
-    int64_t column = task % state->column_chunks * state->columns, rest = task / state->column_chunks;
+    int64_t column = task % state->column_chunks * state->columns,
+            rest = task / state->column_chunks;
     int64_t row = rest % state->row_chunks * state->row_chunk;
     int64_t batch = rest / state->row_chunks;
     c += (batch * state->m + row) * state->n * bytes + column * bytes;
@@ -63,17 +70,15 @@ static void matmul_task(const matmul_state *state, const ebb_call *call, int64_t
     }
     a += row * state->a_m * bytes;
     b += column * state->b_n * bytes;
-    ebb_product product = { .a_m = state->a_m,
-                            .a_k = state->a_k,
-                            .b_k = state->b_k,
-                            .c = c,
-                            .c_m = state->n };
+    ebb_product product = {
+        .a_m = state->a_m, .a_k = state->a_k, .b_k = state->b_k, .c = c, .c_m = state->n
+    };
     product.m = state->m - row < state->row_chunk ? state->m - row : state->row_chunk;
     product.n = state->n - column < state->columns ? state->n - column : state->columns;
     const int64_t n_rest = product.n % state->table->lanes;
     /* The choice depends on the whole product, so that sharing it out does not change a bit. */
     product.rest_apart = n_rest > 0 && n_rest <= state->table->most_rest &&
-                         state->m >= state->table->lanes && state->k >= 2 * state->table->lanes &&
+                         state->m >= state->table->lanes && state->k >= MIN_REST_DEPTH &&
                          (state->a_k == 1 || state->a_m == 1);
     int64_t done = 0;
     do { /* once even if k is 0: the product is then 0 */
@@ -99,7 +104,8 @@ static void matmul_part(void *context, int index, int n)
     ebb_parallel_part(state->n_tasks, index, n, &begin, &end);
     char *packed = NULL;
     if (state->packs)
-        packed = (char *)call->scratch + (size_t)(index * state->depth * state->columns) * state->bytes;
+        packed =
+            (char *)call->scratch + (size_t)(index * state->depth * state->columns) * state->bytes;
     for (int64_t task = begin; task < end; task++)
         matmul_task(state, call, task, packed);
 }
@@ -168,7 +174,10 @@ static void read_region(const ebb_region *region, matmul_state *state)
     }
 }
 
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
 
 static ebb_status compile_matmul(const ebb_region *region, const ebb_compile_env *env,
                                  ebb_kernel *kernel)
@@ -182,13 +191,13 @@ static ebb_status compile_matmul(const ebb_region *region, const ebb_compile_env
     state->table = state->dtype == EBB_F32 ? isa->product_f32 : isa->product_f64;
     read_region(region, state);
     state->packs = state->b_n != 1 || (state->n > WIDE && state->m >= 32);
-    state->depth = state->packs ? PACKED_DEPTH : EBB_PRODUCT_K;
+    state->depth = state->packs ? PACKED_DEPTH : DEPTH;
     state->columns = state->packs ? PACKED_COLUMNS : WIDE;
     state->column_chunks = divide_up(state->n, state->columns);
     /* A product of 64^3 takes about 4 us. */
     double work = (double)state->n_batches * (double)state->m * (double)state->n * (double)state->k;
     double useful = work / (32 * 64 * 64);
-    int n_threads = useful < 2                             ? 1
+    int n_threads = useful < 2                           ? 1
                     : useful < (double)region->n_threads ? (int)useful
                                                          : region->n_threads;
     const int64_t blocks = state->n_batches * state->column_chunks;
@@ -197,8 +206,7 @@ static ebb_status compile_matmul(const ebb_region *region, const ebb_compile_env
     state->row_chunks = state->m > 0 ? divide_up(state->m, state->row_chunk) : 0;
     state->n_tasks = state->n_batches * state->row_chunks * state->column_chunks;
     if (state->packs)
-        kernel->scratch_bytes =
-            (size_t)(n_threads * state->depth * state->columns) * state->bytes;
+        kernel->scratch_bytes = (size_t)(n_threads * state->depth * state->columns) * state->bytes;
     kernel->n_threads = state->n_threads = n_threads;
     kernel->run = run_matmul;
     kernel->state = state;

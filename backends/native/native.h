@@ -1,4 +1,5 @@
-/* Shared by the native kernels: the table of what there is, and walks over operands of any layout. */
+/* Shared by the native kernels: the table of what there is, and walks over operands of any layout.
+ */
 #ifndef BACKENDS_NATIVE_NATIVE_H
 #define BACKENDS_NATIVE_NATIVE_H
 
@@ -7,7 +8,8 @@
 #include "backends/parallel.h"
 #include "ops/descriptors.h"
 
-/* One kind of kernel. `score` as in ebb_backend; `compile` is called only where the score is not NONE. */
+/* One kind of kernel. `score` as in ebb_backend; `compile` is called only where the score is not
+ * NONE. */
 typedef struct ebb_native_kind {
     int (*score)(const ebb_region *region);
     ebb_status (*compile)(const ebb_region *region, const ebb_compile_env *env, ebb_kernel *kernel);
@@ -15,7 +17,7 @@ typedef struct ebb_native_kind {
 
 extern const ebb_native_kind ebb_native_map, ebb_native_select, ebb_native_cast, ebb_native_copy,
     ebb_native_view, ebb_native_reduce, ebb_native_softmax, ebb_native_cross_entropy,
-    ebb_native_one_hot, ebb_native_argmax, ebb_native_random, ebb_native_matmul;
+    ebb_native_one_hot, ebb_native_argmax, ebb_native_random, ebb_native_matmul, ebb_native_norm;
 
 /* True if ops/elementwise.def has a row for this op. */
 bool ebb_native_is_map(const ebb_op *op);
@@ -58,7 +60,8 @@ typedef struct ebb_cursor {
 ebb_cursor ebb_cursor_at(const ebb_walk *walk, const void *data, int64_t position);
 /* Copies the next n elements to `to` and goes behind them. */
 void ebb_cursor_read(ebb_cursor *cursor, int64_t n, void *to);
-/* The next n elements: where they lie if they lie densely, else a copy in `buffer`. Goes behind them. */
+/* The next n elements: where they lie if they lie densely, else a copy in `buffer`. Goes behind
+ * them. */
 const void *ebb_cursor_take(ebb_cursor *cursor, int64_t n, void *buffer);
 
 #endif

@@ -1,7 +1,8 @@
-/* random_uniform and random_normal: the numbers of ops/philox.h, bit for bit, shared out between threads. */
+/* random_uniform and random_normal: the numbers of ops/philox.h, bit for bit, shared out between
+ * threads. */
+#include "ops/random.h"
 #include "backends/native/native.h"
 #include "ops/philox.h"
-#include "ops/random.h"
 
 typedef struct random_state {
     ebb_dtype dtype;

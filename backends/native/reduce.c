@@ -1,30 +1,65 @@
-/* Sums, means and maxima over any axes of operands of any layout.
+/* Reductions of floats over any axes of operands of any layout.
  *
- * After merging dimensions, the one with stride 1 decides: if it is reduced, runs of it are summed ("runs"); if it
- * is kept, blocks of columns are summed row by row ("columns"). Few results out of many elements are split along
- * a reduced dimension into parts, whose partial results are added in order: the split depends on the shape
- * alone, so the result has the same bits with any number of threads. */
+ * After merging dimensions, the one with stride 1 decides: if it is reduced, runs of it are summed
+ * ("runs"); if it is kept, blocks of columns are summed row by row ("columns"). Few results out of
+ * many elements are split along a reduced dimension into parts, whose partial results are added in
+ * order: the split depends on the shape alone, so the result has the same bits with any number of
+ * threads. */
 #include "backends/native/native.h"
 #include "ops/build.h"
 #include <math.h>
 
-typedef enum reduce_kind { REDUCE_SUM, REDUCE_MEAN, REDUCE_MAX } reduce_kind;
+/* What an op accumulates, and what becomes of it. */
+typedef struct reduce_kind {
+    const ebb_op *op;
+    int fold; /* EBB_REDUCE_... */
+    bool is_pair;
+    double start; /* of the first accumulator; a second one starts at 0 */
+} reduce_kind;
+
+static const reduce_kind reduce_kinds[] = {
+    { &ebb_op_reduce_sum, EBB_REDUCE_SUM, false, 0 },
+    { &ebb_op_reduce_mean, EBB_REDUCE_SUM, false, 0 },
+    { &ebb_op_reduce_prod, EBB_REDUCE_PRODUCT, false, 1 },
+    { &ebb_op_reduce_max, EBB_REDUCE_MAX, false, -(double)INFINITY },
+    { &ebb_op_reduce_min, EBB_REDUCE_MIN, false, (double)INFINITY },
+    { &ebb_op_norm_l1, EBB_REDUCE_MAGNITUDES, false, 0 },
+    { &ebb_op_norm_l2, EBB_REDUCE_SQUARES, false, 0 },
+    { &ebb_op_logsumexp, EBB_REDUCE_EXP_SUM, true, -(double)INFINITY },
+    { &ebb_op_variance, EBB_REDUCE_DEVIATIONS, true, 0 },
+};
+
+static const reduce_kind *find_kind(const ebb_op *op)
+{
+    for (size_t i = 0; i < sizeof reduce_kinds / sizeof *reduce_kinds; i++)
+        if (reduce_kinds[i].op == op)
+            return &reduce_kinds[i];
+    return NULL;
+}
+
+/* Accumulators of up to EBB_REDUCE_COLUMNS results, over `count` elements each. */
+typedef struct reduce_sums {
+    int64_t count;
+    double first[EBB_REDUCE_COLUMNS], second[EBB_REDUCE_COLUMNS];
+} reduce_sums;
 
 typedef struct reduce_dims {
     int rank;
     int64_t dims[EBB_MAX_RANK], strides[EBB_MAX_RANK]; /* of the input */
-    int64_t n; /* product */
+    int64_t n;                                         /* product */
 } reduce_dims;
 
 typedef struct reduce_state {
-    reduce_kind kind;
+    const reduce_kind *kind;
+    double divisor; /* of a mean */
     ebb_dtype dtype;
     size_t bytes; /* of an element */
     const ebb_reduce_table *table;
     reduce_dims kept;    /* all kept dimensions but `columns`, in order */
-    reduce_dims reduced; /* all reduced dimensions but `run`, outermost first; the first is the one that is split */
-    /* Columns: the dimension that is kept with input stride `vector_stride`, and how its results lie. Runs: the
-     * dimension that is summed along. */
+    reduce_dims reduced; /* all reduced dimensions but `run`, outermost first; the first is the one
+                            that is split */
+    /* Columns: the dimension that is kept with input stride `vector_stride`, and how its results
+     * lie. Runs: the dimension that is summed along. */
     bool by_columns;
     int64_t vector, vector_stride;
     int64_t column_blocks;
@@ -36,12 +71,23 @@ typedef struct reduce_state {
 /* Elements that are read into a buffer at a time if they do not lie densely. */
 #define BUFFER 256
 
-static double *partials_of(const ebb_call *call) { return call->scratch; }
-
-static void write_result(const reduce_state *state, void *results, int64_t index, double value)
+static double finite_or_zero(double x)
 {
-    if (state->kind == REDUCE_MEAN)
-        value /= (double)state->n_terms;
+    return isfinite(x) ? x : 0;
+}
+
+static void write_result(const reduce_state *state, void *results, int64_t index, double first,
+                         double second)
+{
+    double value = first;
+    if (state->kind->op == &ebb_op_reduce_mean)
+        value = first / state->divisor;
+    else if (state->kind->op == &ebb_op_norm_l2)
+        value = sqrt(first);
+    else if (state->kind->op == &ebb_op_logsumexp)
+        value = finite_or_zero(first) + log(second);
+    else if (state->kind->op == &ebb_op_variance)
+        value = second / state->divisor;
     if (state->dtype == EBB_F32)
         ((float *)results)[index] = (float)value;
     else
@@ -50,14 +96,40 @@ static void write_result(const reduce_state *state, void *results, int64_t index
 
 static double combine(const reduce_state *state, double a, double b)
 {
-    if (state->kind == REDUCE_MAX)
+    switch (state->kind->fold) {
+    case EBB_REDUCE_MAX:
         return b > a || isnan(b) ? b : a;
-    return a + b;
+    case EBB_REDUCE_MIN:
+        return b < a || isnan(b) ? b : a;
+    case EBB_REDUCE_PRODUCT:
+        return a * b;
+    default:
+        return a + b;
+    }
 }
 
-static double empty_value(const reduce_state *state)
+/* Of one result: what two parts have accumulated. */
+typedef struct reduce_part_sum {
+    double count, first, second;
+} reduce_part_sum;
+
+static reduce_part_sum combine_parts(const reduce_state *state, reduce_part_sum a,
+                                     reduce_part_sum b)
 {
-    return state->kind == REDUCE_MAX ? -(double)INFINITY : 0;
+    reduce_part_sum both = { a.count + b.count, 0, 0 };
+    if (!state->kind->is_pair) {
+        both.first = combine(state, a.first, b.first);
+    } else if (state->kind->fold == EBB_REDUCE_EXP_SUM) {
+        both.first = b.first > a.first || isnan(b.first) ? b.first : a.first;
+        double shift = finite_or_zero(both.first);
+        both.second = (a.second != 0 ? a.second * exp(finite_or_zero(a.first) - shift) : 0) +
+                      (b.second != 0 ? b.second * exp(finite_or_zero(b.first) - shift) : 0);
+    } else if (both.count > 0) { /* Chan, Golub & LeVeque 1983, eq. 2.1 */
+        double change = b.first - a.first, weight = b.count / both.count;
+        both.first = a.first + change * weight;
+        both.second = a.second + b.second + change * change * a.count * weight;
+    }
+    return both;
 }
 
 static const char *at(const reduce_state *state, const void *x, int64_t elements)
@@ -76,34 +148,53 @@ static void gather(const reduce_state *state, const char *x, int64_t stride, int
             ((double *)to)[i] = ((const double *)(const void *)x)[i * stride];
 }
 
-static double reduce_run(const reduce_state *state, const char *x, int64_t n)
+static void add_run(const reduce_state *state, const void *x, int64_t n, reduce_sums *sums)
 {
-    double (*run)(int64_t, const void *) =
-        state->kind == REDUCE_MAX ? state->table->max : state->table->sum;
-    if (state->vector_stride == 1)
-        return run(n, x);
-    double buffer[BUFFER], value = empty_value(state);
+    const int fold = state->kind->fold;
+    if (state->kind->is_pair)
+        state->table->pair_run[fold](n, x, sums->count, sums->first, sums->second);
+    else
+        sums->first[0] = combine(state, sums->first[0], state->table->run[fold](n, x));
+    sums->count += n;
+}
+
+static void reduce_run(const reduce_state *state, const char *x, int64_t n, reduce_sums *sums)
+{
+    if (state->vector_stride == 1) {
+        add_run(state, x, n, sums);
+        return;
+    }
+    double buffer[BUFFER];
     for (int64_t i = 0; i < n; i += BUFFER) {
         int64_t count = n - i < BUFFER ? n - i : BUFFER;
         gather(state, at(state, x, i * state->vector_stride), state->vector_stride, count, buffer);
-        value = combine(state, value, run(count, buffer));
+        add_run(state, buffer, count, sums);
     }
-    return value;
+}
+
+static void add_rows(const reduce_state *state, const void *x, int64_t n_rows, int64_t stride,
+                     int64_t n_columns, reduce_sums *sums)
+{
+    const int fold = state->kind->fold;
+    if (state->kind->is_pair)
+        state->table->pair_rows[fold](n_rows, stride, n_columns, x, sums->count, sums->first,
+                                      sums->second);
+    else
+        state->table->rows[fold](n_rows, stride, n_columns, x, sums->first);
+    sums->count += n_rows;
 }
 
 static void reduce_rows(const reduce_state *state, const char *x, int64_t n_rows, int64_t stride,
-                        int64_t n_columns, double *accumulators)
+                        int64_t n_columns, reduce_sums *sums)
 {
-    void (*rows)(int64_t, int64_t, int64_t, const void *, double *) =
-        state->kind == REDUCE_MAX ? state->table->max_rows : state->table->sum_rows;
     if (state->vector_stride == 1) {
-        rows(n_rows, stride, n_columns, x, accumulators);
+        add_rows(state, x, n_rows, stride, n_columns, sums);
         return;
     }
     double buffer[BUFFER];
     for (int64_t i = 0; i < n_rows; i++) {
         gather(state, at(state, x, i * stride), state->vector_stride, n_columns, buffer);
-        rows(1, 0, n_columns, buffer, accumulators);
+        add_rows(state, buffer, 1, 0, n_columns, sums);
     }
 }
 
@@ -123,18 +214,22 @@ static int64_t advance(const reduce_dims *dims, int rank, int64_t *index)
 
 /* One result (runs) or one block of columns, over one part of the reduced elements. */
 static void reduce_task(const reduce_state *state, const void *x, int64_t task, int64_t part,
-                        double *values)
+                        reduce_sums *sums)
 {
     const reduce_dims *reduced = &state->reduced;
     int64_t block = 0, n_columns = 1, position = task;
     if (state->by_columns) {
         block = task % state->column_blocks * EBB_REDUCE_COLUMNS;
         position = task / state->column_blocks;
-        n_columns = state->vector - block < EBB_REDUCE_COLUMNS ? state->vector - block
-                                                               : EBB_REDUCE_COLUMNS;
+        n_columns =
+            state->vector - block < EBB_REDUCE_COLUMNS ? state->vector - block : EBB_REDUCE_COLUMNS;
     }
     for (int64_t j = 0; j < n_columns; j++)
-        values[j] = empty_value(state);
+        sums->first[j] = state->kind->start;
+    if (state->kind->is_pair)
+        for (int64_t j = 0; j < n_columns; j++)
+            sums->second[j] = 0;
+    sums->count = 0;
     int64_t offset = state->by_columns ? block * state->vector_stride : 0;
     for (int i = state->kept.rank - 1; i >= 0; i--) {
         offset += position % state->kept.dims[i] * state->kept.strides[i];
@@ -145,10 +240,10 @@ static void reduce_task(const reduce_state *state, const void *x, int64_t task, 
         ebb_parallel_part(state->by_columns ? 1 : state->vector, (int)part, (int)state->n_parts,
                           &begin, &end);
         if (state->by_columns)
-            reduce_rows(state, at(state, x, offset), 1, 0, n_columns, values);
+            reduce_rows(state, at(state, x, offset), 1, 0, n_columns, sums);
         else
-            values[0] = reduce_run(state, at(state, x, offset + begin * state->vector_stride),
-                                   end - begin);
+            reduce_run(state, at(state, x, offset + begin * state->vector_stride), end - begin,
+                       sums);
         return;
     }
     int64_t begin, end, index[EBB_MAX_RANK] = { 0 };
@@ -157,8 +252,7 @@ static void reduce_task(const reduce_state *state, const void *x, int64_t task, 
     /* With columns, the innermost reduced dimension is left to the inner loop. */
     int outer = state->by_columns ? reduced->rank - 1 : reduced->rank;
     if (outer == 0) {
-        reduce_rows(state, at(state, x, offset), end - begin, reduced->strides[0], n_columns,
-                    values);
+        reduce_rows(state, at(state, x, offset), end - begin, reduced->strides[0], n_columns, sums);
         return;
     }
     int64_t steps = end - begin;
@@ -167,10 +261,9 @@ static void reduce_task(const reduce_state *state, const void *x, int64_t task, 
     for (; steps > 0; steps--) {
         if (state->by_columns)
             reduce_rows(state, at(state, x, offset), reduced->dims[outer], reduced->strides[outer],
-                        n_columns, values);
+                        n_columns, sums);
         else
-            values[0] =
-                combine(state, values[0], reduce_run(state, at(state, x, offset), state->vector));
+            reduce_run(state, at(state, x, offset), state->vector, sums);
         offset += advance(reduced, outer, index);
     }
 }
@@ -179,9 +272,10 @@ static void reduce_part(void *context, int index, int n)
 {
     const ebb_call *call = context;
     const reduce_state *state = call->state;
+    reduce_part_sum *partials = call->scratch;
     int64_t begin, end;
     ebb_parallel_part(state->n_tasks * state->n_parts, index, n, &begin, &end);
-    double values[EBB_REDUCE_COLUMNS];
+    reduce_sums sums;
     for (int64_t i = begin; i < end; i++) {
         int64_t task = i / state->n_parts, part = i % state->n_parts;
         int64_t first = task, n_values = 1;
@@ -191,12 +285,15 @@ static void reduce_part(void *context, int index, int n)
             n_values = state->vector - block < EBB_REDUCE_COLUMNS ? state->vector - block
                                                                   : EBB_REDUCE_COLUMNS;
         }
-        reduce_task(state, call->inputs[0], task, part, values);
+        reduce_task(state, call->inputs[0], task, part, &sums);
         for (int64_t j = 0; j < n_values; j++) {
             if (state->n_parts == 1)
-                write_result(state, call->results[0], first + j, values[j]);
+                write_result(state, call->results[0], first + j, sums.first[j],
+                             state->kind->is_pair ? sums.second[j] : 0);
             else
-                partials_of(call)[part * state->n_results + first + j] = values[j];
+                partials[part * state->n_results + first + j] =
+                    (reduce_part_sum){ (double)sums.count, sums.first[j],
+                                       state->kind->is_pair ? sums.second[j] : 0 };
         }
     }
 }
@@ -206,12 +303,12 @@ static ebb_status run_reduce(const ebb_call *call)
     const reduce_state *state = call->state;
     ebb_parallel(state->n_threads, reduce_part, (void *)call);
     if (state->n_parts > 1) {
-        const double *partials = partials_of(call);
+        const reduce_part_sum *partials = call->scratch;
         for (int64_t i = 0; i < state->n_results; i++) {
-            double value = partials[i];
+            reduce_part_sum sum = partials[i];
             for (int64_t part = 1; part < state->n_parts; part++)
-                value = combine(state, value, partials[part * state->n_results + i]);
-            write_result(state, call->results[0], i, value);
+                sum = combine_parts(state, sum, partials[part * state->n_results + i]);
+            write_result(state, call->results[0], i, sum.first, sum.second);
         }
     }
     return EBB_OK;
@@ -233,7 +330,8 @@ static void remove_dim(reduce_dims *dims, int index)
     dims->rank--;
 }
 
-/* Merges neighbours of the input that are both kept or both reduced, and sorts them into the two lists. */
+/* Merges neighbours of the input that are both kept or both reduced, and sorts them into the two
+ * lists. */
 static void collect_dims(const ebb_operand *input, unsigned mask, reduce_state *state)
 {
     const ebb_shape *shape = &input->type->shape;
@@ -266,7 +364,8 @@ static int find_stride(const reduce_dims *dims, int64_t stride)
     return -1;
 }
 
-/* Chooses the dimension of the inner loop. Columns need the last kept one: their results lie side by side. */
+/* Chooses the dimension of the inner loop. Columns need the last kept one: their results lie side
+ * by side. */
 static void choose_vector(reduce_state *state)
 {
     reduce_dims *kept = &state->kept, *reduced = &state->reduced;
@@ -297,22 +396,24 @@ static ebb_status compile_reduce(const ebb_region *region, const ebb_compile_env
     if (!state)
         return EBB_OUT_OF_MEMORY;
     const ebb_operand *input = &region->inputs[0];
-    const ebb_reduce_attrs *attrs = region->attrs;
+    const ebb_reduce_attrs *attrs = region->attrs; /* of variance: its beginning */
     const ebb_vector_isa *isa = ebb_vector_isa_here();
-    state->kind = region->op == &ebb_op_reduce_max    ? REDUCE_MAX
-                  : region->op == &ebb_op_reduce_mean ? REDUCE_MEAN
-                                                      : REDUCE_SUM;
+    state->kind = find_kind(region->op);
     state->dtype = input->type->dtype;
     state->bytes = ebb_dtype_bytes(state->dtype);
     state->table = state->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64;
     collect_dims(input, ebb_axes_mask(&attrs->axes, input->type->shape.rank), state);
     choose_vector(state);
+    state->divisor = (double)state->n_terms;
+    if (region->op == &ebb_op_variance && state->n_terms > 0)
+        state->divisor -= (double)((const ebb_variance_attrs *)region->attrs)->ddof;
     kernel->implementation = state->by_columns ? "columns" : "runs";
     int64_t n_elements = ebb_shape_elements(&input->type->shape);
     state->n_tasks = state->by_columns ? state->n_results / (state->vector ? state->vector : 1) *
                                              state->column_blocks
                                        : state->n_results;
-    /* Parts of at least EBB_CHEAP_WORK elements, if there are fewer results than threads could share. */
+    /* Parts of at least EBB_CHEAP_WORK elements, if there are fewer results than threads could
+     * share. */
     state->n_parts = 1;
     if (state->n_tasks > 0 && state->n_tasks < 32) {
         int64_t splittable = state->reduced.rank > 0 ? state->reduced.dims[0]
@@ -324,8 +425,10 @@ static ebb_status compile_reduce(const ebb_region *region, const ebb_compile_env
         state->n_parts = wanted > 1 ? wanted : 1;
     }
     if (state->n_parts > 1)
-        kernel->scratch_bytes = (size_t)(state->n_parts * state->n_results) * sizeof(double);
-    kernel->n_threads = state->n_threads = ebb_native_threads(region, n_elements, EBB_CHEAP_WORK);
+        kernel->scratch_bytes =
+            (size_t)(state->n_parts * state->n_results) * sizeof(reduce_part_sum);
+    kernel->n_threads = state->n_threads = ebb_native_threads(
+        region, n_elements, region->op == &ebb_op_logsumexp ? EBB_COSTLY_WORK : EBB_CHEAP_WORK);
     kernel->run = run_reduce;
     kernel->state = state;
     return EBB_OK;

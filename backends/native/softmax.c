@@ -1,7 +1,8 @@
-/* softmax, log_softmax and softmax_cross_entropy. */
+/* softmax and log_softmax. */
 #include "backends/native/native.h"
 #include "ops/build.h"
-#include "ops/index.h"
+
+#define LONG_ROW 256
 
 /* ---- softmax and log_softmax: x seen as [n_outer, n_classes, n_inner] ---- */
 
@@ -50,7 +51,14 @@ static ebb_status run_softmax(const ebb_call *call)
 
 static int score_softmax(const ebb_region *region)
 {
-    return ebb_native_all_dense(region) ? EBB_SCORE_BEST : EBB_SCORE_NONE;
+    const ebb_shape *shape = &region->inputs[0].type->shape;
+    const ebb_axis_attrs *attrs = region->attrs;
+    if (!ebb_native_all_dense(region))
+        return EBB_SCORE_NONE;
+    /* oneDNN is at least as good at long rows. */
+    const int axis = ebb_axis_of(attrs->axis, shape->rank);
+    return axis == shape->rank - 1 && shape->dims[axis] >= LONG_ROW ? EBB_SCORE_NATIVE
+                                                                    : EBB_SCORE_BEST;
 }
 
 static const ebb_softmax_table *find_table(ebb_dtype dtype)
@@ -90,99 +98,3 @@ static ebb_status compile_softmax(const ebb_region *region, const ebb_compile_en
 }
 
 const ebb_native_kind ebb_native_softmax = { score_softmax, compile_softmax };
-
-/* ---- softmax_cross_entropy ---- */
-
-typedef struct loss_state {
-    const ebb_softmax_table *table;
-    ebb_dtype dtype;
-    ebb_type target_type;
-    bool has_rows; /* targets are rows, not labels */
-    int64_t n_rows, n_classes;
-    int n_threads;
-} loss_state;
-
-/* Scratch, for each row: its loss; its maximum; the logarithm of the sum of exp(x - maximum). */
-#define LOSS_ROWS(T, name)                                                                         \
-    static void name(const loss_state *state, const ebb_call *call, int64_t begin, int64_t end)    \
-    {                                                                                              \
-        const int64_t n_classes = state->n_classes;                                                \
-        const T *x = call->inputs[0];                                                              \
-        double *losses = call->scratch;                                                            \
-        T *largest = (T *)(void *)(losses + state->n_rows), *logs = largest + state->n_rows;       \
-        const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };         \
-        state->table->log_sum_rows(end - begin, n_classes, x + begin * n_classes, largest + begin, \
-                                   logs + begin);                                                  \
-        for (int64_t i = begin; i < end; i++) {                                                    \
-            const T *row = x + i * n_classes;                                                      \
-            const double shift = (double)largest[i], log_sum = (double)logs[i];                    \
-            double loss = 0;                                                                       \
-            if (state->has_rows) {                                                                 \
-                const T *target = (const T *)call->inputs[1] + i * n_classes;                      \
-                for (int64_t j = 0; j < n_classes; j++)                                            \
-                    loss -= (double)target[j] * ((double)row[j] - shift - log_sum);                \
-            } else {                                                                               \
-                loss = log_sum - ((double)row[ebb_index_at(&labels, i)] - shift);                  \
-            }                                                                                      \
-            losses[i] = loss;                                                                      \
-        }                                                                                          \
-    }
-LOSS_ROWS(float, loss_rows_f32)
-LOSS_ROWS(double, loss_rows_f64)
-
-static void loss_part(void *context, int index, int n)
-{
-    const ebb_call *call = context;
-    const loss_state *state = call->state;
-    int64_t begin, end;
-    ebb_parallel_part(state->n_rows, index, n, &begin, &end);
-    (state->dtype == EBB_F32 ? loss_rows_f32 : loss_rows_f64)(state, call, begin, end);
-}
-
-static ebb_status run_loss(const ebb_call *call)
-{
-    const loss_state *state = call->state;
-    if (!state->has_rows) {
-        const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };
-        ebb_status status = ebb_index_check(&labels, state->n_classes, "label", call->error);
-        if (status)
-            return status;
-    }
-    double sum = 0;
-    if (state->n_rows > 0 && state->n_classes > 0) {
-        ebb_parallel(state->n_threads, loss_part, (void *)call);
-        const double *losses = call->scratch;
-        for (int64_t i = 0; i < state->n_rows; i++)
-            sum += losses[i];
-    }
-    double mean = sum / (double)state->n_rows;
-    if (state->dtype == EBB_F32)
-        *(float *)call->results[0] = (float)mean;
-    else
-        *(double *)call->results[0] = mean;
-    return EBB_OK;
-}
-
-static ebb_status compile_loss(const ebb_region *region, const ebb_compile_env *env,
-                               ebb_kernel *kernel)
-{
-    loss_state *state = ebb_native_allocate(region, env, sizeof *state);
-    if (!state)
-        return EBB_OUT_OF_MEMORY;
-    const ebb_type *type = region->inputs[0].type;
-    state->dtype = type->dtype;
-    state->table = find_table(type->dtype);
-    state->target_type = *region->inputs[1].type;
-    state->has_rows = ebb_dtype_is_float(state->target_type.dtype);
-    state->n_rows = type->shape.dims[0];
-    state->n_classes = type->shape.dims[1];
-    kernel->scratch_bytes = (size_t)state->n_rows * (sizeof(double) + 2 * ebb_dtype_bytes(type->dtype));
-    kernel->n_threads = state->n_threads =
-        ebb_native_threads(region, state->n_rows * state->n_classes, EBB_COSTLY_WORK);
-    kernel->run = run_loss;
-    kernel->state = state;
-    kernel->implementation = "rows";
-    return EBB_OK;
-}
-
-const ebb_native_kind ebb_native_cross_entropy = { score_softmax, compile_loss };

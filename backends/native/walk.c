@@ -73,7 +73,8 @@ static void advance_in_row(ebb_cursor *cursor, int64_t n)
         }                                                                                          \
     } while (0)
 
-static void read_row(const char *data, int64_t stride, int64_t n, size_t element_bytes, void *target)
+static void read_row(const char *data, int64_t stride, int64_t n, size_t element_bytes,
+                     void *target)
 {
     if (stride == 1)
         memcpy(target, data, (size_t)n * element_bytes);

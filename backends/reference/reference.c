@@ -1,4 +1,5 @@
-/* The reference backend: every op by its own reference kernel, on one thread. The oracle of the others. */
+/* The reference backend: every op by its own reference kernel, on one thread. The oracle of the
+ * others. */
 #include "backends/backends.h"
 
 typedef struct reference_state {

@@ -31,7 +31,7 @@ typedef struct ebb_init {
     uint64_t seed;
 } ebb_init;
 /* A named, persistent tensor that graphs read and updates write. `init` NULL: zeros. The same name, dtype and
- * shape again gives the same node. */
+ * shape again gives the same node; with an `init` that differs, BAD_NAME. */
 EBB_API ebb_node ebb_variable(ebb_graph *graph, const char *name, ebb_dtype dtype, ebb_shape shape,
                               const ebb_init *init);
 #define ebb_variable(graph, ...) ebb_variable(EBB_GRAPH_AT(graph), __VA_ARGS__)
@@ -102,20 +102,122 @@ EBB_API ebb_node ebb_cast(ebb_node x, ebb_dtype dtype); /* float -> integer trun
 #define ebb_stop_gradient(x) ebb_stop_gradient(EBB_AT(x))
 #define ebb_cast(x, dtype) ebb_cast(EBB_AT(x), dtype)
 
+/* Rounding. Integers stay as they are; gradient 0. */
+EBB_API ebb_node ebb_floor(ebb_node x);
+EBB_API ebb_node ebb_ceil(ebb_node x);
+EBB_API ebb_node ebb_trunc(ebb_node x);      /* towards 0 */
+EBB_API ebb_node ebb_round(ebb_node x);      /* to nearest, halves to the even one */
+#define ebb_floor(x) ebb_floor(EBB_AT(x))
+#define ebb_ceil(x) ebb_ceil(EBB_AT(x))
+#define ebb_trunc(x) ebb_trunc(EBB_AT(x))
+#define ebb_round(x) ebb_round(EBB_AT(x))
+
+/* Floats from here on. Arguments where there is no real value give NaN. */
+EBB_API ebb_node ebb_reciprocal(ebb_node x); /* 1/x */
+EBB_API ebb_node ebb_rsqrt(ebb_node x);      /* 1/sqrt(x) */
+EBB_API ebb_node ebb_cbrt(ebb_node x);       /* cube root, of negative numbers too */
+EBB_API ebb_node ebb_exp2(ebb_node x);       /* 2^x */
+EBB_API ebb_node ebb_expm1(ebb_node x);      /* e^x - 1, exact near 0 */
+EBB_API ebb_node ebb_log2(ebb_node x);       /* to base 2 */
+EBB_API ebb_node ebb_log10(ebb_node x);      /* to base 10 */
+EBB_API ebb_node ebb_log1p(ebb_node x);      /* log(1 + x), exact near 0 */
+EBB_API ebb_node ebb_tan(ebb_node x);        /* radians, as all angles */
+EBB_API ebb_node ebb_asin(ebb_node x);
+EBB_API ebb_node ebb_acos(ebb_node x);
+EBB_API ebb_node ebb_atan(ebb_node x);
+EBB_API ebb_node ebb_sinh(ebb_node x);
+EBB_API ebb_node ebb_cosh(ebb_node x);
+EBB_API ebb_node ebb_asinh(ebb_node x);
+EBB_API ebb_node ebb_acosh(ebb_node x);
+EBB_API ebb_node ebb_atanh(ebb_node x);
+EBB_API ebb_node ebb_erf(ebb_node x);        /* error function */
+EBB_API ebb_node ebb_erfc(ebb_node x);       /* 1 - erf(x), exact for large x */
+EBB_API ebb_node ebb_log_sigmoid(ebb_node x); /* log(sigmoid(x)) */
+EBB_API ebb_node ebb_softplus(ebb_node x);   /* log(1 + e^x) */
+EBB_API ebb_node ebb_softsign(ebb_node x);   /* x/(1+|x|) */
+EBB_API ebb_node ebb_selu(ebb_node x);       /* Klambauer et al. 2017; gradient at 0 from below */
+EBB_API ebb_node ebb_silu(ebb_node x);       /* x sigmoid(x), swish */
+EBB_API ebb_node ebb_mish(ebb_node x);       /* x tanh(softplus(x)) */
+EBB_API ebb_node ebb_gelu(ebb_node x);       /* x/2 (1 + erf(x/sqrt(2))), exact */
+EBB_API ebb_node ebb_gelu_tanh(ebb_node x);  /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+EBB_API ebb_node ebb_hard_sigmoid(ebb_node x); /* x/6 + 1/2 in 0..1; gradient 0 at the corners */
+EBB_API ebb_node ebb_hard_swish(ebb_node x); /* x hard_sigmoid(x) */
+#define ebb_reciprocal(x) ebb_reciprocal(EBB_AT(x))
+#define ebb_rsqrt(x) ebb_rsqrt(EBB_AT(x))
+#define ebb_cbrt(x) ebb_cbrt(EBB_AT(x))
+#define ebb_exp2(x) ebb_exp2(EBB_AT(x))
+#define ebb_expm1(x) ebb_expm1(EBB_AT(x))
+#define ebb_log2(x) ebb_log2(EBB_AT(x))
+#define ebb_log10(x) ebb_log10(EBB_AT(x))
+#define ebb_log1p(x) ebb_log1p(EBB_AT(x))
+#define ebb_tan(x) ebb_tan(EBB_AT(x))
+#define ebb_asin(x) ebb_asin(EBB_AT(x))
+#define ebb_acos(x) ebb_acos(EBB_AT(x))
+#define ebb_atan(x) ebb_atan(EBB_AT(x))
+#define ebb_sinh(x) ebb_sinh(EBB_AT(x))
+#define ebb_cosh(x) ebb_cosh(EBB_AT(x))
+#define ebb_asinh(x) ebb_asinh(EBB_AT(x))
+#define ebb_acosh(x) ebb_acosh(EBB_AT(x))
+#define ebb_atanh(x) ebb_atanh(EBB_AT(x))
+#define ebb_erf(x) ebb_erf(EBB_AT(x))
+#define ebb_erfc(x) ebb_erfc(EBB_AT(x))
+#define ebb_log_sigmoid(x) ebb_log_sigmoid(EBB_AT(x))
+#define ebb_softplus(x) ebb_softplus(EBB_AT(x))
+#define ebb_softsign(x) ebb_softsign(EBB_AT(x))
+#define ebb_selu(x) ebb_selu(EBB_AT(x))
+#define ebb_silu(x) ebb_silu(EBB_AT(x))
+#define ebb_mish(x) ebb_mish(EBB_AT(x))
+#define ebb_gelu(x) ebb_gelu(EBB_AT(x))
+#define ebb_gelu_tanh(x) ebb_gelu_tanh(EBB_AT(x))
+#define ebb_hard_sigmoid(x) ebb_hard_sigmoid(EBB_AT(x))
+#define ebb_hard_swish(x) ebb_hard_swish(EBB_AT(x))
+
+typedef struct ebb_alpha_attrs { /* leaky_relu, elu */
+    double alpha;
+} ebb_alpha_attrs;
+typedef struct ebb_limits_attrs { /* clip */
+    double low, high;
+} ebb_limits_attrs;
+/* BAD_ATTRIBUTE: alpha is NaN or infinite. */
+EBB_API ebb_node ebb_leaky_relu(ebb_node x, double alpha); /* x > 0 ? x : alpha x; gradient alpha at 0 */
+EBB_API ebb_node ebb_elu(ebb_node x, double alpha); /* x > 0 ? x : alpha (e^x - 1); gradient alpha at 0 */
+/* x between low and high, which may be infinite; for integers they are cast as ebb_cast does. NaN stays; gradient 1 at both
+ * limits. Numbers. BAD_ATTRIBUTE: low > high, or NaN. */
+EBB_API ebb_node ebb_clip(ebb_node x, double low, double high);
+#define ebb_leaky_relu(x, ...) ebb_leaky_relu(EBB_AT(x), __VA_ARGS__)
+#define ebb_elu(x, ...) ebb_elu(EBB_AT(x), __VA_ARGS__)
+#define ebb_clip(x, ...) ebb_clip(EBB_AT(x), __VA_ARGS__)
+
+/* Numbers in, BOOL out. */
+EBB_API ebb_node ebb_is_nan(ebb_node x);
+EBB_API ebb_node ebb_is_inf(ebb_node x);    /* of either sign */
+EBB_API ebb_node ebb_is_finite(ebb_node x); /* neither infinite nor NaN */
+#define ebb_is_nan(x) ebb_is_nan(EBB_AT(x))
+#define ebb_is_inf(x) ebb_is_inf(EBB_AT(x))
+#define ebb_is_finite(x) ebb_is_finite(EBB_AT(x))
+
 EBB_API ebb_node ebb_add(ebb_node a, ebb_node b);
 EBB_API ebb_node ebb_sub(ebb_node a, ebb_node b);
 EBB_API ebb_node ebb_mul(ebb_node a, ebb_node b);
 EBB_API ebb_node ebb_div(ebb_node a, ebb_node b);
+EBB_API ebb_node ebb_mod(ebb_node a, ebb_node b);     /* a - b floor(a/b): the sign of b; integers mod 0 are 0 */
 EBB_API ebb_node ebb_pow(ebb_node a, ebb_node b);     /* a^b, floats; gradient to b is 0 where a <= 0 */
 EBB_API ebb_node ebb_maximum(ebb_node a, ebb_node b); /* NaN if either is; gradient to a where equal */
 EBB_API ebb_node ebb_minimum(ebb_node a, ebb_node b);
+EBB_API ebb_node ebb_atan2(ebb_node a, ebb_node b);   /* angle of the point (b, a) in radians; floats */
+EBB_API ebb_node ebb_hypot(ebb_node a, ebb_node b);   /* sqrt(a^2 + b^2); gradient 0 where both are 0; floats */
+EBB_API ebb_node ebb_log_add_exp(ebb_node a, ebb_node b); /* log(e^a + e^b); floats */
 #define ebb_add(a, b) ebb_add(EBB_AT(a), b)
 #define ebb_sub(a, b) ebb_sub(EBB_AT(a), b)
 #define ebb_mul(a, b) ebb_mul(EBB_AT(a), b)
 #define ebb_div(a, b) ebb_div(EBB_AT(a), b)
+#define ebb_mod(a, b) ebb_mod(EBB_AT(a), b)
 #define ebb_pow(a, b) ebb_pow(EBB_AT(a), b)
 #define ebb_maximum(a, b) ebb_maximum(EBB_AT(a), b)
 #define ebb_minimum(a, b) ebb_minimum(EBB_AT(a), b)
+#define ebb_atan2(a, b) ebb_atan2(EBB_AT(a), b)
+#define ebb_hypot(a, b) ebb_hypot(EBB_AT(a), b)
+#define ebb_log_add_exp(a, b) ebb_log_add_exp(EBB_AT(a), b)
 
 /* BOOL results. */
 EBB_API ebb_node ebb_equal(ebb_node a, ebb_node b);
@@ -126,6 +228,7 @@ EBB_API ebb_node ebb_greater(ebb_node a, ebb_node b);
 EBB_API ebb_node ebb_greater_equal(ebb_node a, ebb_node b);
 EBB_API ebb_node ebb_logical_and(ebb_node a, ebb_node b);
 EBB_API ebb_node ebb_logical_or(ebb_node a, ebb_node b);
+EBB_API ebb_node ebb_logical_xor(ebb_node a, ebb_node b);
 #define ebb_equal(a, b) ebb_equal(EBB_AT(a), b)
 #define ebb_not_equal(a, b) ebb_not_equal(EBB_AT(a), b)
 #define ebb_less(a, b) ebb_less(EBB_AT(a), b)
@@ -134,6 +237,7 @@ EBB_API ebb_node ebb_logical_or(ebb_node a, ebb_node b);
 #define ebb_greater_equal(a, b) ebb_greater_equal(EBB_AT(a), b)
 #define ebb_logical_and(a, b) ebb_logical_and(EBB_AT(a), b)
 #define ebb_logical_or(a, b) ebb_logical_or(EBB_AT(a), b)
+#define ebb_logical_xor(a, b) ebb_logical_xor(EBB_AT(a), b)
 
 /* condition ? a : b, element by element; `condition` is BOOL; all three broadcast. */
 EBB_API ebb_node ebb_select(ebb_node condition, ebb_node a, ebb_node b);
@@ -153,25 +257,71 @@ typedef struct ebb_reduce_attrs {
 EBB_API ebb_node ebb_reduce_sum(ebb_node x, ebb_axes axes, bool keep);  /* empty: 0 */
 EBB_API ebb_node ebb_reduce_mean(ebb_node x, ebb_axes axes, bool keep); /* floats; empty: NaN */
 EBB_API ebb_node ebb_reduce_max(ebb_node x, ebb_axes axes, bool keep);  /* NaN if any is; empty: -inf or the smallest integer; equal maxima share the gradient evenly */
+EBB_API ebb_node ebb_reduce_min(ebb_node x, ebb_axes axes, bool keep);  /* as reduce_max; empty: inf or the largest integer */
+EBB_API ebb_node ebb_reduce_prod(ebb_node x, ebb_axes axes, bool keep); /* empty: 1; the gradient is right with zeros in x */
+EBB_API ebb_node ebb_reduce_any(ebb_node x, ebb_axes axes, bool keep);  /* BOOL; empty: false */
+EBB_API ebb_node ebb_reduce_all(ebb_node x, ebb_axes axes, bool keep);  /* BOOL; empty: true */
 #define ebb_reduce_sum(x, ...) ebb_reduce_sum(EBB_AT(x), __VA_ARGS__)
 #define ebb_reduce_mean(x, ...) ebb_reduce_mean(EBB_AT(x), __VA_ARGS__)
 #define ebb_reduce_max(x, ...) ebb_reduce_max(EBB_AT(x), __VA_ARGS__)
+#define ebb_reduce_min(x, ...) ebb_reduce_min(EBB_AT(x), __VA_ARGS__)
+#define ebb_reduce_prod(x, ...) ebb_reduce_prod(EBB_AT(x), __VA_ARGS__)
+#define ebb_reduce_any(x, ...) ebb_reduce_any(EBB_AT(x), __VA_ARGS__)
+#define ebb_reduce_all(x, ...) ebb_reduce_all(EBB_AT(x), __VA_ARGS__)
+/* Floats. log(sum e^x), without overflow; empty: -inf. The gradient of a row of -inf is 0. */
+EBB_API ebb_node ebb_logsumexp(ebb_node x, ebb_axes axes, bool keep);
+EBB_API ebb_node ebb_norm_l1(ebb_node x, ebb_axes axes, bool keep); /* sum |x| */
+EBB_API ebb_node ebb_norm_l2(ebb_node x, ebb_axes axes, bool keep); /* sqrt(sum x^2); gradient 0 where it is 0 */
+#define ebb_logsumexp(x, ...) ebb_logsumexp(EBB_AT(x), __VA_ARGS__)
+#define ebb_norm_l1(x, ...) ebb_norm_l1(EBB_AT(x), __VA_ARGS__)
+#define ebb_norm_l2(x, ...) ebb_norm_l2(EBB_AT(x), __VA_ARGS__)
+typedef struct ebb_variance_attrs {
+    ebb_reduce_attrs over;
+    int64_t ddof; /* "delta degrees of freedom": 0 for a population, 1 for a sample */
+} ebb_variance_attrs;
+/* sum (x - mean)^2 / (n - ddof), floats; empty: NaN. BAD_ATTRIBUTE: ddof < 0 or >= n. */
+EBB_API ebb_node ebb_variance(ebb_node x, ebb_axes axes, bool keep, int64_t ddof);
+#define ebb_variance(x, ...) ebb_variance(EBB_AT(x), __VA_ARGS__)
+/* Running sums along `axis`: element i is the sum of 0..i; of 0..i-1 with `exclusive`; from the end with `reverse`.
+ * Numbers. */
+typedef struct ebb_cumsum_attrs {
+    int64_t axis;
+    bool exclusive, reverse;
+} ebb_cumsum_attrs;
+EBB_API ebb_node ebb_cumsum(ebb_node x, ebb_cumsum_attrs attrs);
+#define ebb_cumsum(x, ...) ebb_cumsum(EBB_AT(x), __VA_ARGS__)
 /* Index of the first maximum along `axis` (a NaN counts as maximum), I64; the axis disappears. Its size must not be 0. */
 EBB_API ebb_node ebb_argmax(ebb_node x, int axis);
 #define ebb_argmax(x, axis) ebb_argmax(EBB_AT(x), axis)
+/* The same for the first minimum. */
+EBB_API ebb_node ebb_argmin(ebb_node x, int axis);
+#define ebb_argmin(x, axis) ebb_argmin(EBB_AT(x), axis)
 
 /* ---- linear algebra ---- */
 
 typedef struct ebb_matmul_attrs {
     bool transpose_a, transpose_b; /* of the last two dimensions */
 } ebb_matmul_attrs;
-/* a [..., m, k] times b [..., k, n] gives [..., m, n]; leading (batch) dimensions broadcast, any rank from 2.
- * F64, F32. */
+/* a [..., m, k] times b [..., k, n] gives [..., m, n]; leading (batch) dimensions broadcast. A vector a is one
+ * row, [k] times [..., k, n] gives [..., n]; a vector b is one column, [..., m, k] times [k] gives [..., m]. F64, F32. */
 EBB_API ebb_node ebb_matmul(ebb_node a, ebb_node b);
 #define ebb_matmul(a, b) ebb_matmul(EBB_AT(a), b)
-/* With `transpose_a`, a is [..., k, m]; with `transpose_b`, b is [..., n, k]. */
+/* Rank 2 or more. With `transpose_a`, a is [..., k, m]; with `transpose_b`, b is [..., n, k]. */
 EBB_API ebb_node ebb_matmul_with(ebb_node a, ebb_node b, ebb_matmul_attrs attrs);
 #define ebb_matmul_with(a, ...) ebb_matmul_with(EBB_AT(a), __VA_ARGS__)
+/* The last dimension of a against the last but one (or only one) of b: [..., k] and [..., k, n] give
+ * [..., ..., n], without broadcasting; for vectors their inner product; with a scalar, a product. F64, F32. */
+EBB_API ebb_node ebb_dot(ebb_node a, ebb_node b);
+#define ebb_dot(a, b) ebb_dot(EBB_AT(a), b)
+/* All products, [elements of a, elements of b]. Numbers. */
+EBB_API ebb_node ebb_outer(ebb_node a, ebb_node b);
+#define ebb_outer(a, b) ebb_outer(EBB_AT(a), b)
+/* Einstein's summation over one or two operands: "bij,bjk->bik", "ij->ji", "ij->". A letter (a-z, A-Z) names a
+ * dimension; those that the result lacks are summed over; spaces do not count. Without "->", the result has the
+ * letters that stand in one operand only, in alphabetical order. No diagonals ("ii"), no "...". Sums of products
+ * are F64 or F32. BAD_ATTRIBUTE with the position (from 1) in `spec`; BAD_SHAPE if sizes differ. */
+EBB_API ebb_node ebb_einsum(ebb_graph *graph, const char *spec, const ebb_node *operands, int n_operands);
+#define ebb_einsum(graph, ...) ebb_einsum(EBB_GRAPH_AT(graph), __VA_ARGS__)
 
 /* ---- shape ---- */
 
@@ -196,11 +346,58 @@ EBB_API ebb_node ebb_softmax(ebb_node x, int axis);
 EBB_API ebb_node ebb_log_softmax(ebb_node x, int axis);
 #define ebb_softmax(x, axis) ebb_softmax(EBB_AT(x), axis)
 #define ebb_log_softmax(x, axis) ebb_log_softmax(EBB_AT(x), axis)
+/* What becomes of the terms of a loss. The mean is over all elements (or rows, where the loss says so). */
+typedef enum ebb_loss_reduction { EBB_REDUCTION_MEAN, EBB_REDUCTION_SUM, EBB_REDUCTION_NONE } ebb_loss_reduction;
+
 /* Mean over rows of -sum_c t_c log softmax(x)_c. x [batch, classes]; t is class indices [batch] (I64, I32, U8)
  * or target rows [batch, classes] of x's dtype (one-hot or any weights; gradients flow to them too). Scalar. BAD_INDEX at run
  * time for a label outside 0..classes-1. Gradient (softmax(x) - t) / batch for rows that sum to 1. */
 EBB_API ebb_node ebb_softmax_cross_entropy(ebb_node x, ebb_node t);
 #define ebb_softmax_cross_entropy(x, t) ebb_softmax_cross_entropy(EBB_AT(x), t)
+typedef struct ebb_cross_entropy_attrs {
+    int reduction;          /* ebb_loss_reduction, of rows; none: [batch] */
+    double label_smoothing; /* s in 0..1: targets are (1-s) t + s/classes (Szegedy et al. 2016) */
+    bool ignore;            /* rows with the label `ignore_index`, which may be outside 0..classes-1, give 0, have */
+    int64_t ignore_index;   /* gradient 0 and do not count in the mean (which is NaN if none is left). Not for target rows */
+} ebb_cross_entropy_attrs;
+/* BAD_ATTRIBUTE: no such reduction, smoothing outside 0..1, ignore with target rows or an index that is none of
+ * the labels' dtype. */
+EBB_API ebb_node ebb_softmax_cross_entropy_with(ebb_node x, ebb_node t, ebb_cross_entropy_attrs attrs);
+#define ebb_softmax_cross_entropy_with(x, ...) ebb_softmax_cross_entropy_with(EBB_AT(x), __VA_ARGS__)
+/* The same with weights [classes] of x's dtype: the term of class c is multiplied by weights[c]. With labels, the mean
+ * divides by the sum of the labels' weights; with target rows, by batch (both as PyTorch's CrossEntropyLoss). */
+EBB_API ebb_node ebb_weighted_softmax_cross_entropy(ebb_node x, ebb_node t, ebb_node weights,
+                                                    ebb_cross_entropy_attrs attrs);
+#define ebb_weighted_softmax_cross_entropy(x, ...) ebb_weighted_softmax_cross_entropy(EBB_AT(x), __VA_ARGS__)
+
+/* Losses of two inputs of equal float dtype and equal shape, any rank (there is no broadcasting: BAD_SHAPE). The
+ * result is a scalar, or with EBB_REDUCTION_NONE of the inputs' shape. The mean of no elements is NaN. Gradients
+ * flow to both. BAD_ATTRIBUTE: no such reduction. */
+typedef struct ebb_loss_attrs {
+    int reduction; /* ebb_loss_reduction */
+    double delta;  /* huber_loss */
+} ebb_loss_attrs;
+EBB_API ebb_node ebb_mse_loss(ebb_node y, ebb_node t, ebb_loss_reduction reduction); /* (y - t)^2 */
+EBB_API ebb_node ebb_mae_loss(ebb_node y, ebb_node t, ebb_loss_reduction reduction); /* |y - t|; gradient 0 at 0 */
+/* d = y - t: d^2/2 where |d| <= delta, else delta (|d| - delta/2) (Huber 1964). delta 0 is 1; BAD_ATTRIBUTE if it is
+ * negative or not finite. */
+EBB_API ebb_node ebb_huber_loss(ebb_node y, ebb_node t, double delta, ebb_loss_reduction reduction);
+/* -t log s - (1-t) log(1-s), s = sigmoid(x), x logits, t probabilities; as max(x,0) - x t + log(1+e^-|x|), which
+ * does not overflow. */
+EBB_API ebb_node ebb_binary_cross_entropy(ebb_node x, ebb_node t, ebb_loss_reduction reduction);
+/* The terms times `weights`, which broadcast to x; the mean is over all elements, not weighted. */
+EBB_API ebb_node ebb_weighted_binary_cross_entropy(ebb_node x, ebb_node t, ebb_node weights,
+                                                   ebb_loss_reduction reduction);
+/* p (log p - log_q), 0 where p is 0 (and there the gradient to p is 0 too): summed, the divergence KL(p || q) of
+ * Kullback & Leibler 1951; divide by the batch for the mean over rows. Inputs: log-probabilities, probabilities. */
+EBB_API ebb_node ebb_kl_divergence(ebb_node log_q, ebb_node p, ebb_loss_reduction reduction);
+#define ebb_mse_loss(y, ...) ebb_mse_loss(EBB_AT(y), __VA_ARGS__)
+#define ebb_mae_loss(y, ...) ebb_mae_loss(EBB_AT(y), __VA_ARGS__)
+#define ebb_huber_loss(y, ...) ebb_huber_loss(EBB_AT(y), __VA_ARGS__)
+#define ebb_binary_cross_entropy(x, ...) ebb_binary_cross_entropy(EBB_AT(x), __VA_ARGS__)
+#define ebb_weighted_binary_cross_entropy(x, ...) ebb_weighted_binary_cross_entropy(EBB_AT(x), __VA_ARGS__)
+#define ebb_kl_divergence(log_q, ...) ebb_kl_divergence(EBB_AT(log_q), __VA_ARGS__)
+
 /* 1/2 sum (y - t)^2 over all elements (Saitoh 2016, eq. 4.1). Scalar. */
 EBB_API ebb_node ebb_squared_error(ebb_node y, ebb_node t);
 #define ebb_squared_error(y, t) ebb_squared_error(EBB_AT(y), t)
@@ -208,6 +405,52 @@ EBB_API ebb_node ebb_squared_error(ebb_node y, ebb_node t);
  * [batch, classes] (Saitoh 2016, eq. 4.2 and 4.3; its code takes epsilon 1e-7). Scalar. */
 EBB_API ebb_node ebb_cross_entropy(ebb_node y, ebb_node t, double epsilon);
 #define ebb_cross_entropy(y, ...) ebb_cross_entropy(EBB_AT(y), __VA_ARGS__)
+
+/* ---- normalization, attention, dropout ---- */
+
+typedef struct ebb_norm_attrs {
+    ebb_axes axes;  /* normalized together; none: all */
+    double epsilon; /* added to the mean of squares, >= 0 */
+} ebb_norm_attrs;
+/* scale (x - mean) / sqrt(variance + epsilon) + shift, mean and variance (over n, not n-1) over `axes`: EBB_AXES(-1)
+ * for the last one, EBB_AXES(-2, -1) for the last two (Ba, Kiros & Hinton 2016). scale and shift have the dimensions
+ * of the normalized axes, in x's order; EBB_NONE: 1 and 0. F64, F32. BAD_AXIS, BAD_SHAPE, BAD_ATTRIBUTE (epsilon
+ * negative or not finite). */
+EBB_API ebb_node ebb_layer_norm(ebb_node x, ebb_node scale, ebb_node shift, ebb_axes axes, double epsilon);
+#define ebb_layer_norm(x, ...) ebb_layer_norm(EBB_AT(x), __VA_ARGS__)
+/* scale x / sqrt(mean(x^2) + epsilon) (Zhang & Sennrich 2019); the rest as layer_norm. */
+EBB_API ebb_node ebb_rms_norm(ebb_node x, ebb_node scale, ebb_axes axes, double epsilon);
+#define ebb_rms_norm(x, ...) ebb_rms_norm(EBB_AT(x), __VA_ARGS__)
+
+typedef struct ebb_attention_attrs {
+    double scale; /* of the scores; 0: 1/sqrt(dim) */
+    bool causal;  /* query i sees keys 0..i only */
+} ebb_attention_attrs;
+/* softmax(scale q k^T + mask) v over the keys (Vaswani et al. 2017, eq. 1). q [..., queries, dim], k [..., keys, dim],
+ * v [..., keys, values] give [..., queries, values]; leading dimensions (batch, heads) are equal. `mask` broadcasts to
+ * [..., queries, keys]: floats of the same dtype are added; BOOL: true where a key is seen; EBB_NONE: no mask. A query
+ * whose scores are all -inf sees no key: result and gradient are 0. F64, F32. BAD_SHAPE, BAD_DTYPE, BAD_ATTRIBUTE
+ * (scale not finite). */
+EBB_API ebb_node ebb_scaled_dot_product_attention(ebb_node q, ebb_node k, ebb_node v, ebb_node mask,
+                                                  ebb_attention_attrs attrs);
+#define ebb_scaled_dot_product_attention(q, ...) ebb_scaled_dot_product_attention(EBB_AT(q), __VA_ARGS__)
+
+typedef struct ebb_dropout_attrs {
+    double ratio; /* probability that an element is dropped, 0..1 */
+    int64_t seed, stream;
+    bool unscaled;
+} ebb_dropout_attrs;
+/* Inverted dropout, for training: an element is 0 with probability `ratio`, else x / (1 - ratio) (Srivastava et al.
+ * 2014, section 10); in evaluation leave it out. An element is dropped where the random_uniform of (seed, stream,
+ * counter), drawn as F32 for both dtypes, is below `ratio`: the gradient drops the same ones, and nothing is stored.
+ * counter: I64 scalar. F64, F32. BAD_ATTRIBUTE: ratio or stream out of range. */
+EBB_API ebb_node ebb_dropout(ebb_node x, double ratio, ebb_node counter, int64_t seed, int64_t stream);
+#define ebb_dropout(x, ...) ebb_dropout(EBB_AT(x), __VA_ARGS__)
+/* The book's form (Saitoh 2016, 6.4.3): in training x or 0, without the division; in evaluation x times 1 - ratio. */
+EBB_API ebb_node ebb_dropout_unscaled(ebb_node x, double ratio, ebb_node counter, int64_t seed, int64_t stream);
+#define ebb_dropout_unscaled(x, ...) ebb_dropout_unscaled(EBB_AT(x), __VA_ARGS__)
+EBB_API ebb_node ebb_dropout_mean(ebb_node x, double ratio);
+#define ebb_dropout_mean(x, ratio) ebb_dropout_mean(EBB_AT(x), ratio)
 
 /* ---- the registry ---- */
 

@@ -1,6 +1,6 @@
 /* What every test program shares: a main around Check suites, skipping, and a few helpers.
- * The parent process must never run OpenMP (Check forks, and a forked OpenMP pool hangs): call Ebb only inside
- * tests, never in main or in suite-building functions. */
+ * The parent process must never run OpenMP (Check forks, and a forked OpenMP pool hangs): call Ebb
+ * only inside tests, never in main or in suite-building functions. */
 #ifndef TESTS_SUPPORT_RUNNER_H
 #define TESTS_SUPPORT_RUNNER_H
 
@@ -14,12 +14,12 @@
     } while (0)
 void test_note_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Runs the suite; prints one line per failure and, last, "N passed, N failed, N skipped". Returns main's exit
- * status. */
+/* Runs the suite; prints one line per failure and, last, "N passed, N failed, N skipped". Returns
+ * main's exit status. */
 int run_suite(Suite *suite);
 
-/* Folder with the real data ($EBB_DATA, else ../shared/data seen from the source tree, compiled in), or NULL if it is
- * not there. */
+/* Folder with the real data ($EBB_DATA, else ../shared/data seen from the source tree, compiled
+ * in), or NULL if it is not there. */
 const char *test_data_folder(void);
 /* Folder of the source tree. */
 const char *test_source_folder(void);

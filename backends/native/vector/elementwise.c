@@ -2,6 +2,7 @@
 #include "backends/native/vector/functions.h"
 #include "backends/native/vector/isa.h"
 #include "ops/descriptors.h"
+#include "ops/parameters.h"
 
 /* Elements that are worked on together: a register of 64 bytes of T. What is left at the end goes through a
  * padded copy, so that an element has the same value wherever it stands (the scalar functions of libm round
@@ -31,25 +32,29 @@
 #define HAS_BOOL_ANY SAME
 #define HAS(dtypes) ISA_PASTE(ISA_PASTE(HAS, KIND), dtypes)
 
-#define UNARY_MAP(name, value)                                                                     \
+#define UNARY_MAP(name, R, locals, value)                                                          \
     static void MAP_NAME(name)(int64_t n, void *result, const void *const *inputs)                 \
     {                                                                                              \
         const T *xs = inputs[0];                                                                   \
-        T *rs = result;                                                                            \
+        R *rs = result;                                                                            \
+        locals                                                                                     \
         int64_t whole = n & -LANES;                                                                \
         INDEPENDENT                                                                                \
         for (int64_t i = 0; i < whole; i++) {                                                      \
             const T x = xs[i];                                                                     \
-            rs[i] = (T)(value);                                                                    \
+            (void)x;                                                                               \
+            rs[i] = (R)(value);                                                                    \
         }                                                                                          \
         if (whole == n)                                                                            \
             return;                                                                                \
-        T tail_x[64 / sizeof(T)], tail_r[64 / sizeof(T)];                                          \
+        T tail_x[64 / sizeof(T)];                                                                  \
+        R tail_r[64 / sizeof(T)];                                                                  \
         for (int64_t i = 0; i < LANES; i++)                                                        \
             tail_x[i] = i < n - whole ? xs[whole + i] : 1;                                         \
         for (int64_t i = 0; i < LANES; i++) {                                                      \
             const T x = tail_x[i];                                                                 \
-            tail_r[i] = (T)(value);                                                                \
+            (void)x;                                                                               \
+            tail_r[i] = (R)(value);                                                                \
         }                                                                                          \
         for (int64_t i = whole; i < n; i++)                                                        \
             rs[i] = tail_r[i - whole];                                                             \
@@ -135,6 +140,9 @@ static const ebb_map_row rows[] = {
     { &ebb_op_##name, #float_value, { MAPS_##dtypes(name) } },
 #define COMPARE(name, dtypes, traits, summary, value, ...)                                         \
     { &ebb_op_##name, #value, { MAPS_##dtypes(name) } },
+#define TEST UNARY
+#define WITH(parameters, name, dtypes, summary, float_value, ...)                                  \
+    { &ebb_op_##name, #float_value, { MAPS_##dtypes(name) } },
 #include "ops/elementwise.def"
 };
 

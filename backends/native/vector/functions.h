@@ -19,8 +19,46 @@ extern HAS_VECTOR_VERSION double sin(double);
 extern HAS_VECTOR_VERSION double cos(double);
 extern HAS_VECTOR_VERSION double pow(double, double);
 #if __GLIBC_PREREQ(2, 35)
+extern HAS_VECTOR_VERSION float exp2f(float);
+extern HAS_VECTOR_VERSION double exp2(double);
+extern HAS_VECTOR_VERSION float expm1f(float);
+extern HAS_VECTOR_VERSION float log1pf(float);
+extern HAS_VECTOR_VERSION float log2f(float);
+extern HAS_VECTOR_VERSION float log10f(float);
+extern HAS_VECTOR_VERSION float cbrtf(float);
+extern HAS_VECTOR_VERSION float tanf(float);
+extern HAS_VECTOR_VERSION float asinf(float);
+extern HAS_VECTOR_VERSION float acosf(float);
+extern HAS_VECTOR_VERSION float atanf(float);
+extern HAS_VECTOR_VERSION float sinhf(float);
+extern HAS_VECTOR_VERSION float coshf(float);
 extern HAS_VECTOR_VERSION float tanhf(float);
+extern HAS_VECTOR_VERSION float asinhf(float);
+extern HAS_VECTOR_VERSION float acoshf(float);
+extern HAS_VECTOR_VERSION float atanhf(float);
+extern HAS_VECTOR_VERSION float erff(float);
+extern HAS_VECTOR_VERSION float erfcf(float);
+extern HAS_VECTOR_VERSION float atan2f(float, float);
+extern HAS_VECTOR_VERSION float hypotf(float, float);
+extern HAS_VECTOR_VERSION double expm1(double);
+extern HAS_VECTOR_VERSION double log1p(double);
+extern HAS_VECTOR_VERSION double log2(double);
+extern HAS_VECTOR_VERSION double log10(double);
+extern HAS_VECTOR_VERSION double cbrt(double);
+extern HAS_VECTOR_VERSION double tan(double);
+extern HAS_VECTOR_VERSION double asin(double);
+extern HAS_VECTOR_VERSION double acos(double);
+extern HAS_VECTOR_VERSION double atan(double);
+extern HAS_VECTOR_VERSION double sinh(double);
+extern HAS_VECTOR_VERSION double cosh(double);
 extern HAS_VECTOR_VERSION double tanh(double);
+extern HAS_VECTOR_VERSION double asinh(double);
+extern HAS_VECTOR_VERSION double acosh(double);
+extern HAS_VECTOR_VERSION double atanh(double);
+extern HAS_VECTOR_VERSION double erf(double);
+extern HAS_VECTOR_VERSION double erfc(double);
+extern HAS_VECTOR_VERSION double atan2(double, double);
+extern HAS_VECTOR_VERSION double hypot(double, double);
 #endif
 #endif
 

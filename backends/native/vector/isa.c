@@ -5,7 +5,8 @@
     {                                                                                              \
         .name = #isa, .map = &ebb_map_table_##isa, .reduce_f64 = &ebb_reduce_f64_##isa,            \
         .reduce_f32 = &ebb_reduce_f32_##isa, .softmax_f64 = &ebb_softmax_f64_##isa,                \
-        .softmax_f32 = &ebb_softmax_f32_##isa, .product_f64 = &ebb_product_f64_##isa,              \
+        .softmax_f32 = &ebb_softmax_f32_##isa, .norm_f64 = &ebb_norm_f64_##isa,                    \
+        .norm_f32 = &ebb_norm_f32_##isa, .product_f64 = &ebb_product_f64_##isa,                    \
         .product_f32 = &ebb_product_f32_##isa,                                                     \
     }
 
@@ -15,15 +16,35 @@ static const ebb_vector_isa avx2 = ISA_TABLES(avx2);
 static const ebb_vector_isa avx512 = ISA_TABLES(avx512);
 #endif
 
-const ebb_vector_isa *ebb_vector_isa_here(void)
+/* How many of the tables below this processor can use: each needs what those before it need. */
+static int count_usable(void)
 {
 #ifdef EBB_HAS_X86_ISAS
-    bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return &avx512;
-    if (has_avx2)
-        return &avx2;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return 1;
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+               ? 3
+               : 2;
+#else
+    return 1;
 #endif
-    return &base;
+}
+
+static const ebb_vector_isa *const tables[] = {
+    &base,
+#ifdef EBB_HAS_X86_ISAS
+    &avx2,
+    &avx512,
+#endif
+};
+
+const ebb_vector_isa *ebb_vector_isa_here(void)
+{
+    return tables[count_usable() - 1];
+}
+
+const ebb_vector_isa *ebb_vector_isa_at(int index)
+{
+    return index >= 0 && index < count_usable() ? tables[index] : NULL;
 }

@@ -1,5 +1,5 @@
-/* Names and loop marks for files that are compiled once for each instruction set. EBB_ISA is base, avx2 or
- * avx512 and comes from the command line. */
+/* Names and loop marks for files that are compiled once for each instruction set. EBB_ISA is base,
+ * avx2 or avx512 and comes from the command line. */
 #ifndef BACKENDS_NATIVE_VECTOR_ISA_H
 #define BACKENDS_NATIVE_VECTOR_ISA_H
 
@@ -13,13 +13,14 @@
     extern const ebb_map_table ebb_map_table_##isa;                                                \
     extern const ebb_reduce_table ebb_reduce_f64_##isa, ebb_reduce_f32_##isa;                      \
     extern const ebb_softmax_table ebb_softmax_f64_##isa, ebb_softmax_f32_##isa;                   \
+    extern const ebb_norm_table ebb_norm_f64_##isa, ebb_norm_f32_##isa;                            \
     extern const ebb_product_table ebb_product_f64_##isa, ebb_product_f32_##isa;
 ISA_DECLARE(base)
 ISA_DECLARE(avx2)
 ISA_DECLARE(avx512)
 
-/* The iterations of the loop that follows may run in any order or together; its result may lie exactly on
- * an operand. */
+/* The iterations of the loop that follows may run in any order or together; its result may lie
+ * exactly on an operand. */
 #ifdef __clang__
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else

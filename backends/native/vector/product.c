@@ -15,15 +15,16 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-/* Rows of a register block, by number of vectors of columns: as many as leave registers for the operands. */
+/* Rows of a register block, by number of vectors of columns: as many as leave registers for the
+ * operands. */
 #if defined __AVX512F__
 #define VECTOR_BYTES 64
 #define MAX_VECTORS 4
 #define EACH_BLOCK(X)                                                                              \
-    X(16, 1) X(8, 1) X(4, 1) X(2, 1) X(1, 1) /* 32 registers */                                    \
-    X(12, 2) X(6, 2) X(3, 2) X(2, 2) X(1, 2)                                                       \
-    X(8, 3) X(4, 3) X(2, 3) X(1, 3)                                                                \
-    X(6, 4) X(3, 4) X(2, 4) X(1, 4)
+    X(16, 1)                                                                                       \
+    X(8, 1) X(4, 1) X(2, 1) X(1, 1) /* 32 registers */                                             \
+        X(12, 2) X(6, 2) X(3, 2) X(2, 2) X(1, 2) X(8, 3) X(4, 3) X(2, 3) X(1, 3) X(6, 4) X(3, 4)   \
+            X(2, 4) X(1, 4)
 #else
 #ifdef __AVX2__
 #define VECTOR_BYTES 32
@@ -32,9 +33,9 @@
 #endif
 #define MAX_VECTORS 3
 #define EACH_BLOCK(X)                                                                              \
-    X(8, 1) X(4, 1) X(2, 1) X(1, 1) /* 16 registers */                                             \
-    X(6, 2) X(3, 2) X(2, 2) X(1, 2)                                                                \
-    X(4, 3) X(2, 3) X(1, 3)
+    X(8, 1)                                                                                        \
+    X(4, 1) X(2, 1) X(1, 1) /* 16 registers */                                                     \
+        X(6, 2) X(3, 2) X(2, 2) X(1, 2) X(4, 3) X(2, 3) X(1, 3)
 #endif
 
 /* Part of a vector: the first `n` elements at p; nothing behind them is touched. */

@@ -1,5 +1,6 @@
-/* The softmax family of vector.h for one type: see softmax.c, which includes this file with T, TAG and FN
- * defined. Short rows are taken several at a time, so that exp always runs over whole vectors. */
+/* The softmax family of vector.h for one type: see softmax.c, which includes this file with T, TAG
+ * and FN defined. Short rows are taken several at a time, so that exp always runs over whole
+ * vectors. */
 
 #define LANES ((int64_t)(64 / sizeof(T)))
 /* Elements that are worked on together; small enough for the first-level cache. */
@@ -76,7 +77,8 @@ static void NAME(exp_tile)(int64_t n_rows, int64_t n_classes, const T *x, T *til
     NAME(exp_whole)(n, tile);
 }
 
-/* The sum of exp(x - shift) over a long row; also writes the exponentials if `result` is not NULL. */
+/* The sum of exp(x - shift) over a long row; also writes the exponentials if `result` is not NULL.
+ */
 static double NAME(exp_long_row)(int64_t n_classes, const T *x, T shift, T *result)
 {
     T tile[TILE];
@@ -161,8 +163,8 @@ static void NAME(log_softmax_rows)(int64_t n_rows, int64_t n_classes, const void
     }
 }
 
-static void NAME(log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *data,
-                               void *maxima, void *result)
+static void NAME(log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *data, void *maxima,
+                               void *result)
 {
     const T *x = data;
     T *largest = maxima, *r = result, shifts[TILE], logs[TILE];

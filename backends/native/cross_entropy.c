@@ -1,0 +1,165 @@
+/* softmax_cross_entropy and weighted_softmax_cross_entropy. Definitions in ops/cross_entropy.c. */
+#include "backends/native/native.h"
+#include "ops/index.h"
+#include "ops/loss.h"
+#include <string.h>
+
+typedef struct loss_state {
+    const ebb_softmax_table *table;
+    ebb_cross_entropy_attrs attrs;
+    ebb_dtype dtype;
+    ebb_type target_type;
+    bool has_rows; /* targets are rows, not labels */
+    bool has_weights;
+    int64_t n_rows, n_classes;
+    int n_threads;
+} loss_state;
+
+static bool is_ignored(const loss_state *state, int64_t label)
+{
+    return state->attrs.ignore && label == state->attrs.ignore_index;
+}
+
+/* For one type: the loss of a row; losses of rows begin..end-1, with scratch for each row: its
+ * loss; its maximum; the logarithm of the sum of exp(x - maximum); and the sum of the labels'
+ * weights. */
+#define LOSS_OF_TYPE(T, row_loss, losses_of_rows, sum_weights)                                     \
+    /* label -1: `target` is given */                                                              \
+    static double row_loss(const loss_state *state, const T *row, const T *target, int64_t label,  \
+                           const T *weights, double log_sum)                                       \
+    {                                                                                              \
+        const double s = state->attrs.label_smoothing, given = 1 - s,                              \
+                     shared = s / (double)state->n_classes;                                        \
+        double loss = 0;                                                                           \
+        if (label >= 0 && s == 0)                                                                  \
+            return (weights ? (double)weights[label] : 1) * (log_sum - (double)row[label]);        \
+        for (int64_t j = 0; j < state->n_classes; j++) {                                           \
+            const double t = label < 0 ? (double)target[j] : (double)(j == label);                 \
+            const double weight = weights ? (double)weights[j] : 1;                                \
+            loss -= (given * t + shared) * weight * ((double)row[j] - log_sum);                    \
+        }                                                                                          \
+        return loss;                                                                               \
+    }                                                                                              \
+    static void losses_of_rows(const loss_state *state, const ebb_call *call, int64_t begin,       \
+                               int64_t end)                                                        \
+    {                                                                                              \
+        const int64_t n_classes = state->n_classes;                                                \
+        const T *x = call->inputs[0], *weights = state->has_weights ? call->inputs[2] : NULL;      \
+        double *losses = call->scratch;                                                            \
+        T *largest = (T *)(void *)(losses + state->n_rows), *logs = largest + state->n_rows;       \
+        const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };         \
+        state->table->log_sum_rows(end - begin, n_classes, x + begin * n_classes, largest + begin, \
+                                   logs + begin);                                                  \
+        for (int64_t i = begin; i < end; i++) {                                                    \
+            const int64_t label = state->has_rows ? -1 : ebb_index_at(&labels, i);                 \
+            const T *target = state->has_rows ? (const T *)call->inputs[1] + i * n_classes : NULL; \
+            losses[i] = is_ignored(state, label)                                                   \
+                            ? 0                                                                    \
+                            : row_loss(state, x + i * n_classes, target, label, weights,           \
+                                       (double)largest[i] + (double)logs[i]);                      \
+        }                                                                                          \
+    }                                                                                              \
+    static double sum_weights(const loss_state *state, const ebb_call *call)                       \
+    {                                                                                              \
+        const T *weights = call->inputs[2];                                                        \
+        const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };         \
+        double sum = 0;                                                                            \
+        for (int64_t i = 0; i < state->n_rows; i++) {                                              \
+            const int64_t label = ebb_index_at(&labels, i);                                        \
+            if (!is_ignored(state, label))                                                         \
+                sum += (double)weights[label];                                                     \
+        }                                                                                          \
+        return sum;                                                                                \
+    }
+LOSS_OF_TYPE(float, row_loss_f32, losses_f32, sum_weights_f32)
+LOSS_OF_TYPE(double, row_loss_f64, losses_f64, sum_weights_f64)
+
+static void loss_part(void *context, int index, int n)
+{
+    const ebb_call *call = context;
+    const loss_state *state = call->state;
+    int64_t begin, end;
+    ebb_parallel_part(state->n_rows, index, n, &begin, &end);
+    (state->dtype == EBB_F32 ? losses_f32 : losses_f64)(state, call, begin, end);
+}
+
+/* What the mean divides by. */
+static double find_divisor(const loss_state *state, const ebb_call *call)
+{
+    if (state->has_rows || (!state->has_weights && !state->attrs.ignore))
+        return (double)state->n_rows;
+    if (state->has_weights)
+        return (state->dtype == EBB_F32 ? sum_weights_f32 : sum_weights_f64)(state, call);
+    const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };
+    int64_t n = 0;
+    for (int64_t i = 0; i < state->n_rows; i++)
+        n += !is_ignored(state, ebb_index_at(&labels, i));
+    return (double)n;
+}
+
+static void put(const loss_state *state, const ebb_call *call, int64_t i, double value)
+{
+    if (state->dtype == EBB_F32)
+        ((float *)call->results[0])[i] = (float)value;
+    else
+        ((double *)call->results[0])[i] = value;
+}
+
+static ebb_status run_loss(const ebb_call *call)
+{
+    const loss_state *state = call->state;
+    double *losses = call->scratch, sum = 0;
+    if (!state->has_rows) {
+        const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };
+        ebb_status status = ebb_labels_check(&labels, state->n_classes, &state->attrs, call->error);
+        if (status)
+            return status;
+    }
+    if (state->n_rows > 0 && state->n_classes > 0)
+        ebb_parallel(state->n_threads, loss_part, (void *)call);
+    else
+        memset(losses, 0, (size_t)state->n_rows * sizeof *losses);
+    for (int64_t i = 0; i < state->n_rows; i++) {
+        if (state->attrs.reduction == EBB_REDUCTION_NONE)
+            put(state, call, i, losses[i]);
+        sum += losses[i];
+    }
+    if (state->attrs.reduction == EBB_REDUCTION_MEAN)
+        sum /= find_divisor(state, call);
+    if (state->attrs.reduction != EBB_REDUCTION_NONE)
+        put(state, call, 0, sum);
+    return EBB_OK;
+}
+
+static ebb_status compile_loss(const ebb_region *region, const ebb_compile_env *env,
+                               ebb_kernel *kernel)
+{
+    loss_state *state = ebb_native_allocate(region, env, sizeof *state);
+    if (!state)
+        return EBB_OUT_OF_MEMORY;
+    const ebb_type *type = region->inputs[0].type;
+    const ebb_vector_isa *isa = ebb_vector_isa_here();
+    state->dtype = type->dtype;
+    state->attrs = *(const ebb_cross_entropy_attrs *)region->attrs;
+    state->table = type->dtype == EBB_F32 ? isa->softmax_f32 : isa->softmax_f64;
+    state->target_type = *region->inputs[1].type;
+    state->has_rows = ebb_dtype_is_float(state->target_type.dtype);
+    state->has_weights = region->n_inputs > 2;
+    state->n_rows = type->shape.dims[0];
+    state->n_classes = type->shape.dims[1];
+    kernel->scratch_bytes =
+        (size_t)state->n_rows * (sizeof(double) + 2 * ebb_dtype_bytes(type->dtype));
+    kernel->n_threads = state->n_threads =
+        ebb_native_threads(region, state->n_rows * state->n_classes, EBB_COSTLY_WORK);
+    kernel->run = run_loss;
+    kernel->state = state;
+    kernel->implementation = "rows";
+    return EBB_OK;
+}
+
+static int score_loss(const ebb_region *region)
+{
+    return ebb_native_all_dense(region) ? EBB_SCORE_BEST : EBB_SCORE_NONE;
+}
+
+const ebb_native_kind ebb_native_cross_entropy = { score_loss, compile_loss };

@@ -1,0 +1,108 @@
+/* The normalizations of vector.h for one type: see norm.c, which includes this file with T and TAG
+ * defined. Formulas in ops/norm.c. */
+
+/* Partial sums that run side by side; a power of two. */
+#define LANES ((int64_t)(256 / sizeof(T)))
+/* Elements that are added in T before the sum goes on as a double. */
+#define CHUNK (32 * LANES)
+
+/* The mean in two parts: x - high is exact where x is near the mean. */
+typedef struct NAME(centre) {
+    T high, low;
+} NAME(centre);
+#define CENTRED(c, x) (((x) - (c).high) - (c).low)
+
+/* The sum over i of `term`, an expression of k. */
+#define DEFINE_SUM(name, term, ...)                                                                \
+    static double NAME(name)(int64_t n, __VA_ARGS__)                                               \
+    {                                                                                              \
+        double sum = 0;                                                                            \
+        for (int64_t begin = 0; begin < n; begin += CHUNK) {                                       \
+            const int64_t end = n - begin < CHUNK ? n : begin + CHUNK;                             \
+            T partial[256 / sizeof(T)] = { 0 };                                                    \
+            int64_t i = begin;                                                                     \
+            for (; i + LANES <= end; i += LANES)                                                   \
+                for (int64_t j = 0; j < LANES; j++) {                                              \
+                    const int64_t k = i + j;                                                       \
+                    partial[j] += term;                                                            \
+                }                                                                                  \
+            for (int64_t j = 0; i + j < end; j++) {                                                \
+                const int64_t k = i + j;                                                           \
+                partial[j] += term;                                                                \
+            }                                                                                      \
+            for (int64_t half = LANES / 2; half >= 1; half /= 2)                                   \
+                for (int64_t j = 0; j < half; j++)                                                 \
+                    partial[j] += partial[half + j];                                               \
+            sum += (double)partial[0];                                                             \
+        }                                                                                          \
+        return sum;                                                                                \
+    }
+DEFINE_SUM(sum, x[k], const T *x)
+DEFINE_SUM(sum_squares, CENTRED(c, x[k]) * CENTRED(c, x[k]), const T *x, NAME(centre) c)
+DEFINE_SUM(sum_products, x[k] * y[k], const T *x, const T *y)
+DEFINE_SUM(sum_centred, x[k] * y[k] * CENTRED(c, z[k]), const T *x, const T *y, const T *z,
+           NAME(centre) c)
+
+/* The centre of a row, and 1 / sqrt(mean of squares + epsilon). */
+static NAME(centre) NAME(measure)(const ebb_norm_rows *rows, const T *x, T *r)
+{
+    const double n = (double)rows->n;
+    NAME(centre) c = { 0, 0 };
+    if (rows->is_centred) {
+        const double mean = NAME(sum)(rows->n, x) / n;
+        c.high = (T)mean;
+        c.low = (T)(mean - (double)c.high);
+    }
+    *r = (T)(1 / sqrt(NAME(sum_squares)(rows->n, x, c) / n + rows->epsilon));
+    return c;
+}
+
+static void NAME(norm_rows)(const ebb_norm_rows *rows, const void *x_data, const void *scale_data,
+                            const void *shift_data, void *result)
+{
+    const T *x = x_data, *scale = scale_data, *shift = shift_data;
+    T *y = result, r;
+    const int64_t n = rows->n;
+    for (int64_t i = 0; i < rows->n_rows; i++, x += n, y += n) {
+        const NAME(centre) c = NAME(measure)(rows, x, &r);
+        if (shift) {
+            INDEPENDENT
+            for (int64_t k = 0; k < n; k++)
+                y[k] = CENTRED(c, x[k]) * r * scale[k] + shift[k];
+        } else {
+            INDEPENDENT
+            for (int64_t k = 0; k < n; k++)
+                y[k] = CENTRED(c, x[k]) * r * scale[k];
+        }
+    }
+}
+
+static void NAME(norm_grad_rows)(const ebb_norm_rows *rows, const void *x_data,
+                                 const void *scale_data, const void *dy_data, void *result)
+{
+    const T *x = x_data, *scale = scale_data, *dy = dy_data;
+    T *dx = result, r;
+    const int64_t n = rows->n;
+    for (int64_t i = 0; i < rows->n_rows; i++, x += n, dy += n, dx += n) {
+        const NAME(centre) c = NAME(measure)(rows, x, &r);
+        const double mean_h = rows->is_centred ? NAME(sum_products)(n, scale, dy) / (double)n : 0;
+        const double mean_hu = NAME(sum_centred)(n, scale, dy, x, c) / (double)n;
+        /* n mean(hn) = u r^2 mean(hu) */
+        const T offset = (T)mean_h, slope = (T)(mean_hu * (double)r * (double)r);
+        INDEPENDENT
+        for (int64_t k = 0; k < n; k++)
+            dx[k] = (scale[k] * dy[k] - offset - CENTRED(c, x[k]) * slope) * r;
+    }
+}
+
+const ebb_norm_table ISA_NAME(NAME(ebb_norm)) = {
+    .rows = NAME(norm_rows),
+    .grad_rows = NAME(norm_grad_rows),
+};
+
+#undef DEFINE_SUM
+#undef CENTRED
+#undef CHUNK
+#undef LANES
+#undef T
+#undef TAG
