@@ -60,6 +60,18 @@ EBB_NODISCARD EBB_API ebb_status ebb_store_save(const ebb_store *store, const ch
  * BAD_FORMAT (with byte offset), BAD_SHAPE, BAD_DTYPE; the store is unchanged then. */
 EBB_NODISCARD EBB_API ebb_status ebb_store_load(ebb_store *store, const char *path, ebb_error *error);
 
+/* ---- arrays: .npy, NumPy's format (numpy.lib.format), versions 1.0, 2.0 and 3.0 ---- */
+
+/* Reads the whole file into a tensor of rank 0..8, which owns its data (finish it). f8, f4, i8, i4, u1 and b1 of either byte
+ * order; C and Fortran order, the latter made row-major. Errors: IO (cannot be opened or read), BAD_FORMAT (magic, version,
+ * header, data too short or too long), BAD_DTYPE (Python objects, records, other dtypes), BAD_SHAPE (more than 8 dimensions),
+ * OUT_OF_MEMORY; the message names path and byte, and `tensor` is a zero struct then. */
+EBB_NODISCARD EBB_API ebb_status ebb_npy_read(const char *path, const ebb_allocator *allocator,
+                                              ebb_tensor *tensor, ebb_error *error);
+/* Writes version 1.0, in C order, atomically. Errors: IO (the old file stays then), BAD_ARGUMENT, BAD_SHAPE, BAD_DTYPE. */
+EBB_NODISCARD EBB_API ebb_status ebb_npy_write(const char *path, const ebb_tensor *tensor,
+                                               ebb_error *error);
+
 /* ---- any other file, atomically ---- */
 
 /* Calls `write` on a stream to a temporary file beside `path`, then flushes and renames. If `write` returns a failure or the
