@@ -111,7 +111,7 @@ typedef struct options {
 static options parse_options(int argc, char **argv)
 {
     options o = { NULL, "both", NULL, 1, 0, 2 };
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) { /* every option has a value, but --list */
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--list")) {
             for (int c = 0; c < N_CASES; c++)
@@ -135,7 +135,6 @@ static options parse_options(int argc, char **argv)
         } else if (strcmp(argv[i], "--dtype") != 0 || strcmp(value, "f32") != 0) {
             die("unknown option", argv[i]);
         }
-        i++;
     }
     if (!o.which)
         die("--case", "give one of --list");

@@ -106,6 +106,21 @@ typedef struct big_case {
     {                                                                                              \
         { 0, { 0 } }, false                                                                        \
     }
+#define VARIANCE(ddof, ...)                                                                        \
+    &(const ebb_variance_attrs)                                                                    \
+    {                                                                                              \
+        { { (int)(sizeof((int[]){ __VA_ARGS__ }) / sizeof(int)), { __VA_ARGS__ } }, false }, ddof  \
+    }
+#define LOSS(reduction_)                                                                           \
+    &(const ebb_cross_entropy_attrs)                                                               \
+    {                                                                                              \
+        .reduction = EBB_REDUCTION_##reduction_                                                    \
+    }
+#define NORM(...)                                                                                  \
+    &(const ebb_norm_attrs)                                                                        \
+    {                                                                                              \
+        { (int)(sizeof((int[]){ __VA_ARGS__ }) / sizeof(int)), { __VA_ARGS__ } }, 1e-5             \
+    }
 #define AXIS(n)                                                                                    \
     &(const ebb_axis_attrs)                                                                        \
     {                                                                                              \
@@ -157,6 +172,42 @@ static const big_case big_cases[] = {
     { &ebb_op_reduce_max, REDUCE(0), { SHAPE(200, 1000) }, { 0 }, -9, -1, true },
     { &ebb_op_reduce_max, REDUCE(1), { SHAPE(200, 1000) }, { 0 }, -9, -1, true },
     { &ebb_op_reduce_max, REDUCE(1), { SHAPE(7, 9, 70) }, { 0 }, -9, -1, false },
+    { &ebb_op_reduce_min, ALL_AXES, { SHAPE(100, 77, 13) }, { 0 }, -9, 9, true },
+    { &ebb_op_reduce_min, REDUCE(0), { SHAPE(1000, 300) }, { 0 }, -9, 9, true },
+    { &ebb_op_reduce_min, REDUCE(1), { SHAPE(100, 3000) }, { 0 }, -9, 9, true },
+    { &ebb_op_reduce_min, REDUCE(0), { SHAPE(100000, 3) }, { 0 }, -9, 9, true },
+    { &ebb_op_reduce_min, REDUCE(1, 3), { SHAPE(5, 6, 7, 8) }, { 0 }, -9, 9, false },
+    { &ebb_op_norm_l1, ALL_AXES, { SHAPE(100, 77, 13) }, { 0 }, 1, 9, true },
+    { &ebb_op_norm_l1, REDUCE(0), { SHAPE(1000, 300) }, { 0 }, 1, 9, true },
+    { &ebb_op_norm_l1, REDUCE(1), { SHAPE(100, 3000) }, { 0 }, 1, 9, true },
+    { &ebb_op_norm_l1, REDUCE(0), { SHAPE(100000, 3) }, { 0 }, 1, 9, true },
+    { &ebb_op_norm_l1, REDUCE(1, 3), { SHAPE(5, 6, 7, 8) }, { 0 }, 1, 9, false },
+    { &ebb_op_norm_l2, ALL_AXES, { SHAPE(40, 77, 13) }, { 0 }, 1, 9, true },
+    { &ebb_op_norm_l2, REDUCE(0), { SHAPE(1000, 300) }, { 0 }, 1, 9, true },
+    { &ebb_op_norm_l2, REDUCE(1), { SHAPE(100, 3000) }, { 0 }, 1, 9, true },
+    { &ebb_op_norm_l2, REDUCE(0), { SHAPE(20000, 3) }, { 0 }, 1, 9, true },
+    { &ebb_op_norm_l2, REDUCE(1, 3), { SHAPE(5, 6, 7, 8) }, { 0 }, 1, 9, false },
+    { &ebb_op_logsumexp, ALL_AXES, { SHAPE(100, 77, 13) }, { 0 }, -9, 9, true },
+    { &ebb_op_logsumexp, REDUCE(0), { SHAPE(1000, 300) }, { 0 }, -9, 9, true },
+    { &ebb_op_logsumexp, REDUCE(1), { SHAPE(100, 3000) }, { 0 }, -9, 9, true },
+    { &ebb_op_logsumexp, REDUCE(0), { SHAPE(100000, 3) }, { 0 }, -9, 9, true },
+    { &ebb_op_logsumexp, REDUCE(1, 3), { SHAPE(5, 6, 7, 8) }, { 0 }, -9, 9, false },
+    { &ebb_op_reduce_prod, ALL_AXES, { SHAPE(100, 77, 13) }, { 0 }, 1, 1, true },
+    { &ebb_op_reduce_prod, ALL_AXES, { SHAPE(20, 7, 13) }, { 0 }, 0.9, 1.1, false },
+    { &ebb_op_reduce_prod, REDUCE(0), { SHAPE(1000, 300) }, { 0 }, 0.9, 1.1, true },
+    { &ebb_op_reduce_prod, REDUCE(1), { SHAPE(300, 1000) }, { 0 }, 0.9, 1.1, true },
+    { &ebb_op_variance, VARIANCE(0, 0), { SHAPE(100000, 3) }, { 0 }, 99, 100, true },
+    { &ebb_op_variance, VARIANCE(1, 0), { SHAPE(1000, 300) }, { 0 }, 9, 10, true },
+    { &ebb_op_variance, VARIANCE(1, 1), { SHAPE(100, 3000) }, { 0 }, 9, 10, true },
+    { &ebb_op_variance, VARIANCE(0, 0, 1, 2), { SHAPE(100, 77, 13) }, { 0 }, 99, 100, true },
+    { &ebb_op_variance, VARIANCE(3, 1, 3), { SHAPE(5, 6, 7, 8) }, { 0 }, -1, 1, false },
+    { &ebb_op_argmin, AXIS(1), { SHAPE(300, 200) }, { 0 }, -9, -1, true },
+    { &ebb_op_argmin, AXIS(0), { SHAPE(300, 200) }, { 0 }, -9, -1, true },
+    { &ebb_op_gelu, NULL, { SHAPE(91, 97) }, { 0 }, -5, 5, true },
+    { &ebb_op_mod, NULL, { SHAPE(91, 97), SHAPE(91, 97) }, { 0 }, -9, 9, true },
+    { &ebb_op_floor, NULL, { SHAPE(91, 97) }, { 0 }, -5, 5, false },
+    { &ebb_op_clip, &(const ebb_limits_attrs){ -1, 0.5 }, { SHAPE(317, 331) }, { 0 }, -2, 2, true },
+    { &ebb_op_elu, &(const ebb_alpha_attrs){ 0.5 }, { SHAPE(91, 97) }, { 0 }, -2, 2, true },
     { &ebb_op_argmax, AXIS(1), { SHAPE(300, 200) }, { 0 }, -9, -1, true },
     { &ebb_op_argmax, AXIS(0), { SHAPE(300, 200) }, { 0 }, -9, -1, true },
     { &ebb_op_softmax, AXIS(1), { SHAPE(3000, 10) }, { 0 }, -9, 9, true },
@@ -166,9 +217,23 @@ static const big_case big_cases[] = {
     { &ebb_op_log_softmax, AXIS(1), { SHAPE(3000, 10) }, { 0 }, -9, 9, true },
     { &ebb_op_log_softmax, AXIS(1), { SHAPE(11, 3001) }, { 0 }, -9, 9, true },
     { &ebb_op_log_softmax, AXIS(0), { SHAPE(65, 330) }, { 0 }, -9, 9, true },
-    { &ebb_op_softmax_cross_entropy, NULL, { SHAPE(2000, 10), SHAPE(2000) }, { 0, EBB_I32 }, -9, 9, true },
-    { &ebb_op_softmax_cross_entropy, NULL, { SHAPE(2000, 10), SHAPE(2000, 10) }, { 0 }, 0, 1, true },
-    { &ebb_op_softmax_cross_entropy, NULL, { SHAPE(9, 2001), SHAPE(9) }, { 0, EBB_U8 }, -9, 9, true },
+    { &ebb_op_softmax_cross_entropy, LOSS(MEAN), { SHAPE(2000, 10), SHAPE(2000) }, { 0, EBB_I32 }, -9, 9, true },
+    { &ebb_op_softmax_cross_entropy, LOSS(MEAN), { SHAPE(2000, 10), SHAPE(2000, 10) }, { 0 }, 0, 1, true },
+    { &ebb_op_softmax_cross_entropy, LOSS(MEAN), { SHAPE(9, 2001), SHAPE(9) }, { 0, EBB_U8 }, -9, 9, true },
+    { &ebb_op_softmax_cross_entropy, LOSS(NONE), { SHAPE(2000, 10), SHAPE(2000) }, { 0, EBB_I64 }, -9, 9, true },
+    { &ebb_op_softmax_cross_entropy, LOSS(SUM), { SHAPE(2000, 10), SHAPE(2000, 10) }, { 0 }, 0, 1, true },
+    { &ebb_op_softmax_cross_entropy, &(const ebb_cross_entropy_attrs){ 0, 0.1, true, 1 }, { SHAPE(2000, 10), SHAPE(2000) }, { 0, EBB_U8 }, -9, 9, true },
+    { &ebb_op_weighted_softmax_cross_entropy, &(const ebb_cross_entropy_attrs){ 0, 0, true, 0 }, { SHAPE(2000, 10), SHAPE(2000), SHAPE(10) }, { 0, EBB_I32 }, 1, 9, true },
+    { &ebb_op_weighted_softmax_cross_entropy, LOSS(NONE), { SHAPE(11, 1301), SHAPE(11, 1301), SHAPE(1301) }, { 0 }, 0, 1, true },
+    { &ebb_op_layer_norm, NORM(1), { SHAPE(270, 131), SHAPE(131), SHAPE(131) }, { 0 }, -2, 2, true },
+    { &ebb_op_layer_norm, NORM(1), { SHAPE(3, 12001), SHAPE(12001), SHAPE(12001) }, { 0 }, 9, 10, true },
+    { &ebb_op_layer_norm, NORM(1, 2), { SHAPE(30, 40, 31), SHAPE(40, 31), SHAPE(40, 31) }, { 0 }, -2, 2, true },
+    { &ebb_op_layer_norm, NORM(0), { SHAPE(12001), SHAPE(12001), SHAPE(12001) }, { 0 }, 99, 100, false },
+    { &ebb_op_rms_norm, NORM(1), { SHAPE(270, 131), SHAPE(131) }, { 0 }, -2, 2, true },
+    { &ebb_op_rms_norm, NORM(1), { SHAPE(3, 12001), SHAPE(12001) }, { 0 }, -2, 2, true },
+    { &ebb_op_layer_norm_grad, NORM(1), { SHAPE(270, 131), SHAPE(131), SHAPE(270, 131) }, { 0 }, -2, 2, true },
+    { &ebb_op_layer_norm_grad, NORM(1), { SHAPE(3, 12001), SHAPE(12001), SHAPE(3, 12001) }, { 0 }, 1, 2, true },
+    { &ebb_op_rms_norm_grad, NORM(1), { SHAPE(270, 131), SHAPE(131), SHAPE(270, 131) }, { 0 }, -2, 2, true },
     { &ebb_op_one_hot, &(const ebb_one_hot_attrs){ 50, EBB_F32 }, { SHAPE(3000) }, { EBB_I64 }, 0, 0, true },
     { &ebb_op_random_uniform, &(const ebb_random_attrs){ { EBB_F32, SHAPE(70001) }, 5, 6 }, { { 0, { 0 } } }, { EBB_I64 }, 0, 0, true },
     { &ebb_op_random_uniform, &(const ebb_random_attrs){ { EBB_F64, SHAPE(7001) }, 5, 6 }, { { 0, { 0 } } }, { EBB_I64 }, 0, 0, true },
@@ -300,10 +365,18 @@ static const struct {
     const ebb_op *op;
     double low, high;
 } functions[] = {
-    { &ebb_op_exp, -87, 88 },   { &ebb_op_exp, -1, 1 },     { &ebb_op_log, 1e-6, 10 },
-    { &ebb_op_log, 0.9, 1.1 },  { &ebb_op_tanh, -9, 9 },    { &ebb_op_tanh, -0.01, 0.01 },
-    { &ebb_op_sin, -100, 100 }, { &ebb_op_cos, -100, 100 }, { &ebb_op_sigmoid, -20, 20 },
-    { &ebb_op_sqrt, 0, 1e6 },
+    { &ebb_op_exp, -87, 88 },      { &ebb_op_exp, -1, 1 },           { &ebb_op_log, 1e-6, 10 },
+    { &ebb_op_log, 0.9, 1.1 },     { &ebb_op_tanh, -9, 9 },          { &ebb_op_tanh, -0.01, 0.01 },
+    { &ebb_op_sin, -100, 100 },    { &ebb_op_cos, -100, 100 },       { &ebb_op_sigmoid, -20, 20 },
+    { &ebb_op_sqrt, 0, 1e6 },      { &ebb_op_cbrt, -9, 9 },          { &ebb_op_exp2, -120, 120 },
+    { &ebb_op_expm1, -9, 80 },     { &ebb_op_expm1, -1, 1 },         { &ebb_op_log1p, -0.9, 9 },
+    { &ebb_op_log2, 1e-6, 10 },    { &ebb_op_log2, 0.9, 1.1 },       { &ebb_op_log10, 1e-6, 10 },
+    { &ebb_op_tan, -100, 100 },    { &ebb_op_asin, -1, 1 },          { &ebb_op_acos, -1, 1 },
+    { &ebb_op_atan, -9, 9 },       { &ebb_op_sinh, -20, 20 },        { &ebb_op_cosh, -20, 20 },
+    { &ebb_op_asinh, -9, 9 },      { &ebb_op_acosh, 1, 9 },          { &ebb_op_atanh, -1, 1 },
+    { &ebb_op_erf, -4, 4 },        { &ebb_op_erfc, -4, 4 },          { &ebb_op_rsqrt, 0.1, 1e6 },
+    { &ebb_op_softplus, -20, 20 }, { &ebb_op_log_sigmoid, -20, 20 }, { &ebb_op_softsign, -9, 9 },
+    { &ebb_op_silu, -20, 20 },
 };
 
 /* In units of the last place of the right value. */
@@ -391,6 +464,16 @@ START_TEST(test_nan_wins_maximum)
             ck_assert(isnan(reduce_one(&ebb_op_reduce_max, m, n, at, NAN, &columns, at % n)));
             ck_assert(isnan(reduce_one(&ebb_op_reduce_max, m, n, at, NAN, &runs, at / n)));
             ck_assert(reduce_one(&ebb_op_reduce_max, m, n, at, 2, &all, 0) == 2);
+            ck_assert(isnan(reduce_one(&ebb_op_reduce_min, m, n, at, NAN, &all, 0)));
+            ck_assert(isnan(reduce_one(&ebb_op_reduce_min, m, n, at, NAN, &columns, at % n)));
+            ck_assert(isnan(reduce_one(&ebb_op_reduce_min, m, n, at, NAN, &runs, at / n)));
+            ck_assert(reduce_one(&ebb_op_reduce_prod, m, n, at, 0, &columns, at % n) == 0);
+            ck_assert(isnan(reduce_one(&ebb_op_logsumexp, m, n, at, NAN, &runs, at / n)));
+            ck_assert(isnan(reduce_one(&ebb_op_logsumexp, m, n, at, NAN, &columns, at % n)));
+            ck_assert(isinf(reduce_one(&ebb_op_logsumexp, m, n, at, INFINITY, &all, 0)));
+            ck_assert(isinf(reduce_one(&ebb_op_logsumexp, m, n, at, INFINITY, &columns, at % n)));
+            ck_assert(reduce_one(&ebb_op_logsumexp, m, n, at, 1e30f, &all, 0) == (double)1e30f);
+            ck_assert(isfinite(reduce_one(&ebb_op_logsumexp, m, n, at, -INFINITY, &all, 0)));
             ck_assert(isinf(reduce_one(&ebb_op_reduce_sum, m, n, at, -INFINITY, &all, 0)));
         }
     }
@@ -521,7 +604,7 @@ START_TEST(test_bad_index)
     ebb_tensor result;
     ebb_error error = { 0 };
     const ebb_one_hot_attrs attrs = { 4, EBB_F32 };
-    kernel_case loss = { &ebb_op_softmax_cross_entropy, NULL, 2, loss_inputs, "loss", 0 };
+    kernel_case loss = { &ebb_op_softmax_cross_entropy, LOSS(MEAN), 2, loss_inputs, "loss", 0 };
     kernel_case one_hot = { &ebb_op_one_hot, &attrs, 1, &loss_inputs[1], "one_hot", 0 };
     ck_assert_int_eq(run_kernel(&loss, native, 1, -1, &result, NULL, &error), EBB_BAD_INDEX);
     ck_assert_str_eq(error.message, "label 3 at position 3 is not in 0..2");

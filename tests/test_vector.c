@@ -1,0 +1,363 @@
+/* The inner loops of the native kernels, on every instruction set that this processor has: the
+ * kernels themselves only use the best one. */
+#include "backends/native/vector/vector.h"
+#include "ops/descriptors.h"
+#include "tests/support/kernels.h"
+#include "tests/support/runner.h"
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum { N_MOST = 3000 };
+
+static uint32_t next_bits(uint32_t *seed) /* xorshift32, Marsaglia 2003 */
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 17;
+    *seed ^= *seed << 5;
+    return *seed;
+}
+
+static double draw(uint32_t *seed, double low, double high)
+{
+    return low + (high - low) * (next_bits(seed) >> 8) * 0x1p-24;
+}
+
+/* An array of floats or doubles, whichever is looked at. */
+typedef struct numbers {
+    float f32[N_MOST];
+    double f64[N_MOST];
+} numbers;
+
+static void fill(numbers *x, int64_t n, double low, double high, uint32_t *seed)
+{
+    REQUIRE(n <= N_MOST, "too many numbers");
+    for (int64_t i = 0; i < n; i++)
+        x->f64[i] = x->f32[i] = (float)draw(seed, low, high);
+}
+
+static bool is_near(double got, double expected, double scale, double tolerance)
+{
+    return isnan(expected) ? isnan(got)
+                           : got == expected || fabs(got - expected) <= tolerance * scale;
+}
+
+static const double tolerances[2] = { 2e-6, 1e-14 }; /* F32, F64 */
+
+/* ---- element-wise maps: all rows, lengths around whole vectors ---- */
+
+static void check_map(const ebb_vector_isa *isa, const ebb_map_row *row, ebb_dtype dtype, int64_t n)
+{
+    ebb_tensor inputs[2], expected, result;
+    ebb_error error = { 0 };
+    ebb_type type;
+    uint32_t seed = (uint32_t)n + 7;
+    const union {
+        char bytes[256];
+        max_align_t align;
+    } zero = { { 0 } };
+    for (int i = 0; i < row->op->n_inputs; i++) {
+        REQUIRE(!ebb_tensor_init(&inputs[i], ebb_type_of(dtype, EBB_SHAPE(n)), NULL), "memory");
+        for (int64_t j = 0; j < n; j++)
+            ebb_tensor_set(&inputs[i], j,
+                           dtype == EBB_BOOL ? next_bits(&seed) & 1 : draw(&seed, -3, 3));
+    }
+    if (!infer_results(row->op, zero.bytes, inputs, row->op->n_inputs, &type, &error)) {
+        REQUIRE(!ebb_tensor_init(&expected, type, NULL), "memory");
+        REQUIRE(!ebb_tensor_init(&result, type, NULL), "memory");
+        ebb_eval eval = { row->op, zero.bytes, row->op->n_inputs, 1, inputs, &expected, &error };
+        REQUIRE(!row->op->eval(&eval), "%s: %s", row->op->name, error.message);
+        const void *data[3] = { inputs[0].data, NULL, NULL };
+        if (row->op->n_inputs == 2)
+            data[1] = inputs[1].data;
+        data[row->op->n_inputs] = zero.bytes;
+        row->maps[dtype](n, result.data, data);
+        for (int64_t j = 0; j < n; j++) {
+            double x = ebb_tensor_get(&result, j), y = ebb_tensor_get(&expected, j);
+            bool is_exact = !ebb_dtype_is_float(type.dtype);
+            double scale = is_exact ? 0 : fmax(fabs(y), 1e-3);
+            REQUIRE(is_near(x, y, scale, tolerances[dtype == EBB_F64]),
+                    "%s: %s of %s: element %lld of %lld is %.17g, not %.17g", isa->name,
+                    row->op->name, ebb_dtype_name(dtype), (long long)j, (long long)n, x, y);
+        }
+        ebb_tensor_finish(&expected);
+        ebb_tensor_finish(&result);
+    }
+    for (int i = 0; i < row->op->n_inputs; i++)
+        ebb_tensor_finish(&inputs[i]);
+}
+
+START_TEST(test_maps)
+{
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    static const int64_t lengths[] = { 1, 7, 16, 33, 64, 127, 200 };
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (int r = 0; r < isa->map->n_rows; r++)
+        for (int dtype = EBB_F64; dtype < EBB_N_DTYPES; dtype++)
+            for (int i = 0; i < 7 && isa->map->rows[r].maps[dtype]; i++)
+                check_map(isa, &isa->map->rows[r], (ebb_dtype)dtype, lengths[i]);
+}
+END_TEST
+
+/* ---- products: all strides of a, all sizes of blocks, the rest apart or not ---- */
+
+typedef struct product_case {
+    int64_t m, n, k;
+    bool is_transposed, accumulate;
+} product_case;
+
+static void check_product(const ebb_vector_isa *isa, const product_case *c, bool is_f64, bool apart)
+{
+    static numbers a, b, to;
+    const ebb_product_table *table = is_f64 ? isa->product_f64 : isa->product_f32;
+    const int64_t c_m = c->n + 3, b_k = c->n + 1;
+    uint32_t seed = (uint32_t)(c->m * 100 + c->n);
+    fill(&a, c->m * c->k, -1, 1, &seed);
+    fill(&b, c->k * b_k, -1, 1, &seed);
+    fill(&to, c->m * c_m, -1, 1, &seed);
+    const numbers before = to;
+    ebb_product product = { .m = c->m,
+                            .n = c->n,
+                            .k = c->k,
+                            .a = is_f64 ? (const void *)a.f64 : a.f32,
+                            .a_m = c->is_transposed ? 1 : c->k,
+                            .a_k = c->is_transposed ? c->m : 1,
+                            .b = is_f64 ? (const void *)b.f64 : b.f32,
+                            .b_k = b_k,
+                            .c = is_f64 ? (void *)to.f64 : to.f32,
+                            .c_m = c_m,
+                            .accumulate = c->accumulate,
+                            .rest_apart = apart };
+    table->multiply(&product);
+    for (int64_t i = 0; i < c->m; i++)
+        for (int64_t j = 0; j < c_m; j++) {
+            int64_t at = i * c_m + j;
+            double sum = c->accumulate || j >= c->n ? before.f64[at] : 0;
+            for (int64_t l = 0; l < c->k && j < c->n; l++)
+                sum += a.f64[i * product.a_m + l * product.a_k] * b.f64[l * b_k + j];
+            double got = is_f64 ? to.f64[at] : (double)to.f32[at];
+            REQUIRE(is_near(got, sum, j < c->n ? 1 + sqrt((double)c->k) : 0, tolerances[is_f64]),
+                    "%s: [%lld,%lld,%lld]%s%s f%d: element %lld, %lld is %.17g, not %.17g",
+                    isa->name, (long long)c->m, (long long)c->n, (long long)c->k,
+                    c->is_transposed ? " transposed" : "", apart ? " apart" : "", is_f64 ? 64 : 32,
+                    (long long)i, (long long)j, got, sum);
+        }
+}
+
+START_TEST(test_products)
+{
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    static const int64_t ms[] = { 1, 2, 3, 5, 8, 13, 21, 35 }, ks[] = { 0, 1, 17, 40 };
+    static const int64_t ns[] = { 1, 2, 3, 4, 5, 8, 11, 16, 17, 20, 31, 33, 48, 50, 64, 65, 70 };
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
+        for (size_t j = 0; j < sizeof ns / sizeof *ns; j++)
+            for (size_t l = 0; l < sizeof ks / sizeof *ks; l++)
+                for (int flags = 0; flags < 8; flags++) {
+                    const product_case c = { ms[i], ns[j], ks[l], flags & 1, flags & 2 };
+                    const bool is_f64 = flags & 4;
+                    const ebb_product_table *table = is_f64 ? isa->product_f64 : isa->product_f32;
+                    const int64_t n_rest = c.n % table->lanes;
+                    if (c.k * (c.n + 1) > N_MOST || c.m * (c.n + 3) > N_MOST)
+                        continue;
+                    check_product(isa, &c, is_f64, false);
+                    if (c.k > 0 && n_rest > 0 && n_rest <= table->most_rest)
+                        check_product(isa, &c, is_f64, true);
+                }
+    /* Deeper and longer than the pieces in which the rest is computed. */
+    const product_case deep = { 3, 2, 900, false, false }, more = { 9, 3, 300, false, true };
+    const product_case rows = { 300, 1, 9, false, true };
+    const product_case few[] = { deep, more, rows };
+    for (int i = 0; i < 6; i++)
+        check_product(isa, &few[i / 2], i % 2, true);
+}
+END_TEST
+
+/* ---- softmax ---- */
+
+static void check_softmax(const ebb_vector_isa *isa, bool is_f64, int64_t n_rows, int64_t n_classes,
+                          bool by_columns)
+{
+    static numbers x, plain, logs;
+    const ebb_softmax_table *table = is_f64 ? isa->softmax_f64 : isa->softmax_f32;
+    uint32_t seed = (uint32_t)(n_rows + 3 * n_classes);
+    fill(&x, n_rows * n_classes, -9, 9, &seed);
+    const void *data = is_f64 ? (const void *)x.f64 : x.f32;
+    void *to = is_f64 ? (void *)plain.f64 : plain.f32,
+         *log_to = is_f64 ? (void *)logs.f64 : logs.f32;
+    if (by_columns) {
+        table->columns(n_classes, n_rows, n_rows, data, to);
+        table->log_columns(n_classes, n_rows, n_rows, data, log_to);
+    } else {
+        table->rows(n_rows, n_classes, data, to);
+        table->log_rows(n_rows, n_classes, data, log_to);
+    }
+    const int64_t row_step = by_columns ? 1 : n_classes, step = by_columns ? n_rows : 1;
+    for (int64_t i = 0; i < n_rows; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < n_classes; j++)
+            sum += exp(x.f64[i * row_step + j * step]);
+        const double log_sum = log(sum);
+        for (int64_t j = 0; j < n_classes; j++) {
+            int64_t at = i * row_step + j * step;
+            double got = is_f64 ? plain.f64[at] : (double)plain.f32[at];
+            double log_got = is_f64 ? logs.f64[at] : (double)logs.f32[at];
+            REQUIRE(is_near(got, exp(x.f64[at]) / sum, 1, tolerances[is_f64]),
+                    "%s: softmax %lld, %lld of [%lld,%lld] is %.17g", isa->name, (long long)i,
+                    (long long)j, (long long)n_rows, (long long)n_classes, got);
+            REQUIRE(is_near(log_got, x.f64[at] - log_sum, 20, tolerances[is_f64]),
+                    "%s: log_softmax %lld, %lld of [%lld,%lld] is %.17g", isa->name, (long long)i,
+                    (long long)j, (long long)n_rows, (long long)n_classes, log_got);
+        }
+    }
+}
+
+START_TEST(test_softmax)
+{
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    static const int64_t classes[] = { 1, 2, 10, 16, 33, 100, 1025 };
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (int is_f64 = 0; is_f64 < 2; is_f64++)
+        for (int i = 0; i < 7; i++)
+            for (int64_t n_rows = 1; n_rows <= EBB_SOFTMAX_COLUMNS; n_rows += 21)
+                for (int by_columns = 0; by_columns < 2; by_columns++)
+                    if (n_rows * classes[i] <= N_MOST)
+                        check_softmax(isa, is_f64, n_rows, classes[i], by_columns);
+}
+END_TEST
+
+/* ---- reductions ---- */
+
+/* By the definition, in double; `second` for pairs. */
+static double reduce(int fold, bool is_pair, int64_t n, int64_t stride, const double *x,
+                     double *second)
+{
+    double sum = 0, squares = 0, product = 1, magnitudes = 0, exps = 0, deviations = 0;
+    double largest = -INFINITY, smallest = INFINITY;
+    for (int64_t i = 0; i < n; i++) {
+        double value = x[i * stride];
+        sum += value;
+        squares += value * value;
+        product *= value;
+        magnitudes += fabs(value);
+        largest = fmax(largest, value);
+        smallest = fmin(smallest, value);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        exps += exp(x[i * stride] - largest);
+        deviations += pow(x[i * stride] - sum / (double)n, 2);
+    }
+    if (is_pair) {
+        *second = fold == EBB_REDUCE_EXP_SUM ? exps : deviations;
+        return fold == EBB_REDUCE_EXP_SUM ? largest : sum / (double)n;
+    }
+    *second = 0;
+    switch (fold) {
+    case EBB_REDUCE_SUM:
+        return sum;
+    case EBB_REDUCE_MAGNITUDES:
+        return magnitudes;
+    case EBB_REDUCE_SQUARES:
+        return squares;
+    case EBB_REDUCE_MAX:
+        return largest;
+    case EBB_REDUCE_MIN:
+        return smallest;
+    default:
+        return product;
+    }
+}
+
+static double start_of(int fold, bool is_pair)
+{
+    if (is_pair)
+        return fold == EBB_REDUCE_EXP_SUM ? -(double)INFINITY : 0;
+    return fold == EBB_REDUCE_MAX       ? -(double)INFINITY
+           : fold == EBB_REDUCE_MIN     ? (double)INFINITY
+           : fold == EBB_REDUCE_PRODUCT ? 1
+                                        : 0;
+}
+
+static void check_reduction(const ebb_vector_isa *isa, int fold, bool is_pair, bool is_f64,
+                            int64_t n_rows, int64_t n_columns)
+{
+    static numbers x;
+    const ebb_reduce_table *table = is_f64 ? isa->reduce_f64 : isa->reduce_f32;
+    const double tolerance = 4 * tolerances[is_f64];
+    uint32_t seed = (uint32_t)(n_rows + 5 * n_columns);
+    double first[EBB_REDUCE_COLUMNS], second[EBB_REDUCE_COLUMNS] = { 0 }, wanted[2];
+    fill(&x, n_rows * n_columns, 0.9, 1.1, &seed);
+    const void *data = is_f64 ? (const void *)x.f64 : x.f32;
+    for (int64_t j = 0; j < n_columns; j++)
+        first[j] = start_of(fold, is_pair);
+    if (is_pair)
+        table->pair_rows[fold](n_rows, n_columns, n_columns, data, 0, first, second);
+    else
+        table->rows[fold](n_rows, n_columns, n_columns, data, first);
+    for (int64_t j = 0; j < n_columns; j++) {
+        wanted[0] = reduce(fold, is_pair, n_rows, n_columns, x.f64 + j, &wanted[1]);
+        REQUIRE(is_near(first[j], wanted[0], fabs(wanted[0]), tolerance) &&
+                    is_near(second[j], wanted[1], fmax(1, wanted[1]), tolerance),
+                "%s: reduction %d%s of f%d, column %lld of [%lld,%lld] is %.17g, not %.17g",
+                isa->name, fold, is_pair ? " (pair)" : "", is_f64 ? 64 : 32, (long long)j,
+                (long long)n_rows, (long long)n_columns, first[j], wanted[0]);
+    }
+    const int64_t n = n_rows * n_columns;
+    first[0] = start_of(fold, is_pair);
+    second[0] = 0;
+    if (is_pair)
+        table->pair_run[fold](n, data, 0, first, second);
+    else
+        first[0] = table->run[fold](n, data);
+    wanted[0] = reduce(fold, is_pair, n, 1, x.f64, &wanted[1]);
+    REQUIRE(is_near(first[0], wanted[0], fabs(wanted[0]), tolerance) &&
+                is_near(second[0], wanted[1], fmax(1, wanted[1]), tolerance),
+            "%s: reduction %d%s of f%d, run of %lld is %.17g, not %.17g", isa->name, fold,
+            is_pair ? " (pair)" : "", is_f64 ? 64 : 32, (long long)n, first[0], wanted[0]);
+}
+
+START_TEST(test_reductions)
+{
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    static const int64_t columns[] = { 1, 3, 16, 50, 256 };
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (int is_f64 = 0; is_f64 < 2; is_f64++)
+        for (int i = 0; i < 5; i++)
+            for (int64_t n_rows = 1; n_rows * columns[i] <= N_MOST; n_rows += n_rows / 3 + 1) {
+                for (int fold = 0; fold < EBB_REDUCE_N; fold++)
+                    check_reduction(isa, fold, false, is_f64, n_rows, columns[i]);
+                for (int fold = 0; fold < EBB_REDUCE_N_PAIRS; fold++)
+                    check_reduction(isa, fold, true, is_f64, n_rows, columns[i]);
+            }
+}
+END_TEST
+
+START_TEST(test_list)
+{
+    int n = 0;
+    while (ebb_vector_isa_at(n))
+        n++;
+    ck_assert_int_ge(n, 1);
+    ck_assert_ptr_null(ebb_vector_isa_at(-1));
+    ck_assert_str_eq(ebb_vector_isa_at(0)->name, "base");
+    ck_assert_ptr_eq(ebb_vector_isa_at(n - 1), ebb_vector_isa_here());
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("vector");
+    TCase *all = tcase_create("instruction sets");
+    tcase_set_timeout(all, 120);
+    tcase_add_loop_test(all, test_maps, 0, 3);
+    tcase_add_loop_test(all, test_products, 0, 3);
+    tcase_add_loop_test(all, test_softmax, 0, 3);
+    tcase_add_loop_test(all, test_reductions, 0, 3);
+    tcase_add_test(all, test_list);
+    suite_add_tcase(suite, all);
+    return run_suite(suite);
+}
