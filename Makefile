@@ -7,12 +7,14 @@ PREFIX = /usr/local
 WERROR = false
 # make demo DATA=folder: MNIST's IDX files in place of the digits that Ebb draws.
 DATA =
+# make fuzz SECONDS=600: how long each target runs.
+SECONDS = 10
 # make JOBS=1: how many compilers run side by side.
 JOBS =
 
 NINJA = ninja -C $(BUILD) $(if $(JOBS),-j$(JOBS))
 
-.PHONY: build demo test check-slow asan clang bench install clean format format-check dependencies help
+.PHONY: build demo test check-slow asan clang bench ops-doc fuzz install clean format format-check dependencies help
 .DEFAULT_GOAL := build
 
 dependencies:
@@ -47,7 +49,16 @@ clang: dependencies
 	@ninja -C build-clang $(if $(JOBS),-j$(JOBS))
 
 bench: build
-	@meson test -C $(BUILD) --no-rebuild --benchmark --verbose
+	$(BUILD)/bench/graph-cost
+	$(BUILD)/bench/ebb-bench --case mlp_book --threads 1
+
+# Writes docs/ops.md from the registry.
+ops-doc: build
+	$(BUILD)/tools/ebb ops --markdown -o docs/ops.md
+
+# Each fuzz target for SECONDS, with clang, in build-fuzz/.
+fuzz: dependencies
+	@scripts/fuzz.sh build-fuzz $(SECONDS)
 
 install: build
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
@@ -60,7 +71,7 @@ format-check:
 	@scripts/format.sh --check
 
 clean:
-	@rm -rf $(BUILD) build-asan build-clang build-ci build-ci-asan build-ci-clang
+	@rm -rf $(BUILD) build-asan build-clang build-fuzz build-ci build-ci-asan build-ci-clang build-ci-fuzz
 
 help:
 	@echo 'make              build the library and the examples in $(BUILD)/'
@@ -71,6 +82,8 @@ help:
 	@echo 'make asan         the fast tests under address and undefined behaviour sanitizers'
 	@echo 'make clang        build with clang, in build-clang/'
 	@echo 'make bench        run the benchmarks'
+	@echo 'make fuzz         fuzz the readers of text and files, 10 s each (SECONDS=600: longer)'
+	@echo 'make ops-doc      write docs/ops.md from the registry'
 	@echo 'make format       format the sources; format-check only looks'
 	@echo 'make install      install under PREFIX (now $(PREFIX)); DESTDIR is respected'
 	@echo 'make clean        remove all build folders'

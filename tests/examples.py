@@ -37,6 +37,26 @@ def check_small_ones(report, folder, backend):
     report.check(good, f"custom_op on {backend}: {out} {err}")
 
 
+def check_books_first_chapters(report, folder, backend):
+    """Numbers of Saitoh 2016, chapters 2, 4 and 5."""
+    with tempfile.TemporaryDirectory() as results:
+        common = ("--backend", backend, "--out", results)
+        status, out, err = start(folder, "gates", *common)
+        report.check(status == 0 and out.count("  1  1  1  |      1      1") == 1, f"gates on {backend}: {out} {err}")
+
+        status, out, err = start(folder, "apples", *common)
+        rows = {line.split()[0]: line.split()[1:] for line in out if len(line.split()) == 3}
+        good = status == 0 and "total 220" in out and "total 715" in out
+        good = good and rows.get("orange") == ["150", "3.3"] and rows.get("orange_count") == ["3", "165"]
+        report.check(good, f"apples on {backend}: {out} {err}")
+        report.check(os.path.exists(os.path.join(results, "apples.dot")), "apples writes its graph")
+
+        status, out, err = start(folder, "gradient_descent", *common)
+        good = status == 0 and any("(-6.111107929e-10, 8.148143905e-10)" in line for line in out)
+        good = good and any("(-2.99999994, 3.99999992)" in line for line in out)
+        report.check(good, f"gradient_descent on {backend}: {out} {err}")
+
+
 def check_two_layer_net(report, folder):
     common = ("--synthetic", "--iterations", 100, "--losses", 100, "--seed", 1)
     losses = {}
@@ -91,6 +111,7 @@ def main():
     report = Report()
     for backend in BACKENDS:
         check_small_ones(report, folder, backend)
+        check_books_first_chapters(report, folder, backend)
     check_two_layer_net(report, folder)
     check_digits(report, folder)
     check_nonsense(report, folder)

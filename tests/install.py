@@ -99,6 +99,12 @@ def main():
         installed = {os.path.basename(name) for name in glob.glob(os.path.join(install, "**", "ebb", "*.h"), recursive=True)}
         report.check(names == installed, f"headers installed: {sorted(installed)}")
 
+        programs = glob.glob(os.path.join(install, "**", "bin", "*"), recursive=True)
+        report.check([os.path.basename(name) for name in programs] == ["ebb"], f"programs installed: {programs}")
+        for program in programs:
+            good, output = run([program, "--version"])
+            report.check(good and output.startswith("ebb "), f"the installed command runs: {output}")
+
         environment = dict(os.environ)
         environment["PKG_CONFIG_SYSROOT_DIR"] = install
         environment["PKG_CONFIG_PATH"] = os.path.dirname(package)
