@@ -3,10 +3,10 @@
  * trained weights.
  *
  *     digits [--data FOLDER] [--out FOLDER] [--epochs 5] ... */
-#include "support/chart.h"
 #include "support/data.h"
 #include "support/evaluate.h"
 #include "support/options.h"
+#include "support/output.h"
 #include "support/progress.h"
 #include "support/stop.h"
 
@@ -119,9 +119,15 @@ int main(int argc, char **argv)
     char path[OUTPUT_PATH_BYTES];
     ebb_error error;
     double per_step = 1 / (double)n_steps;
-    chart_line lines[] = { { "training loss", losses, epochs * n_steps, per_step, per_step },
-                           { "test accuracy", tests, epochs, 1, 1 } };
-    chart_write(&output, "loss", "Learning to read digits", "epoch", lines, 2);
+    plot_series lines[] = {
+        { .name = "training loss", .y = losses, .n = epochs * n_steps, .step_x = per_step },
+        { .name = "test accuracy", .y = tests, .n = epochs, .first_x = 1 },
+    };
+    output_plot(&output, "loss",
+                &(plot_sheet){ .title = "Learning to read digits",
+                               .x.label = "epoch",
+                               .series = lines,
+                               .n_series = 2 });
     output_graph(&output, "graph", train.graph,
                  &(ebb_dot_options){ .outputs = results, .n_outputs = 2 });
     output_path(&output, "weights.safetensors", path);

@@ -70,9 +70,9 @@ static void draw_path(const double *path, int64_t n, double rate, const output_f
     line.kind = PLOT_POINTS;
     series[N_CIRCLES + 1] = line;
 
-    char title[64], name[64], file[OUTPUT_PATH_BYTES];
+    char title[64], name[64];
     snprintf(title, sizeof title, "Gradient method, rate %g", rate);
-    snprintf(name, sizeof name, "gradient_descent_%g.svg", rate);
+    snprintf(name, sizeof name, "gradient_descent_%g", rate);
     plot_sheet sheet = { .title = title,
                          .x = { "x0", false, -reach, reach },
                          .y = { "x1", false, -reach, reach },
@@ -80,9 +80,7 @@ static void draw_path(const double *path, int64_t n, double rate, const output_f
                          .n_series = N_CIRCLES + 2,
                          .width = 560,
                          .height = 560 };
-    ebb_error error;
-    need(plot_write(&sheet, output_path(output, name, file), &error), error.message);
-    printf("wrote %s\n", file);
+    output_plot(output, name, &sheet);
 }
 
 int main(int argc, char **argv)

@@ -263,7 +263,8 @@ static void kl_emit_slopes(ebb_node x, ebb_node t, double delta, ebb_node slopes
 
 ebb_node(ebb_kl_divergence)(ebb_node log_q, ebb_node p, ebb_loss_reduction reduction)
 {
-    return emit_loss(&ebb_op_kl_divergence, log_q, p, (ebb_loss_attrs){ .reduction = (int)reduction });
+    return emit_loss(&ebb_op_kl_divergence, log_q, p,
+                     (ebb_loss_attrs){ .reduction = (int)reduction });
 }
 
 /* ---- samples ---- */

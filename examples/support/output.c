@@ -96,3 +96,12 @@ void output_graph(const output_folder *output, const char *name, const ebb_graph
     else
         stop("%s", error.message);
 }
+
+void output_plot(const output_folder *output, const char *name, const plot_sheet *plot)
+{
+    char file[OUTPUT_PATH_BYTES], path[OUTPUT_PATH_BYTES];
+    ebb_error error;
+    snprintf(file, sizeof file, "%s.svg", name);
+    need(plot_write(plot, output_path(output, file, path), &error), error.message);
+    printf("wrote %s\n", path);
+}

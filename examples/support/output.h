@@ -2,6 +2,8 @@
 #ifndef EXAMPLES_SUPPORT_OUTPUT_H
 #define EXAMPLES_SUPPORT_OUTPUT_H
 
+#include "support/plot.h"
+
 #include <ebb/ebb.h>
 
 /* Room for a path. */
@@ -12,9 +14,8 @@ typedef struct output_folder {
 } output_folder;
 
 /* Makes the folder, with those above it. `folder` is what --out said; NULL: beside the folder of
- * the program, with
- * "-out" behind its name (build/examples/gates writes to build/examples-out). Stops with a message
- * if the folder cannot be made or written to. */
+ * the program, with "-out" behind its name (build/examples/gates writes to build/examples-out).
+ * Stops with a message if the folder cannot be made or written to. */
 void output_open(output_folder *output, const char *folder, const char *program);
 /* Writes "FOLDER/NAME" to `path` and returns it. */
 const char *output_path(const output_folder *output, const char *name,
@@ -25,5 +26,8 @@ const char *output_path(const output_folder *output, const char *name,
  * ebb_graph_write_dot. */
 void output_graph(const output_folder *output, const char *name, const ebb_graph *graph,
                   const ebb_dot_options *options);
+
+/* Writes NAME.svg and prints that it did. Stops with a message if it cannot be written. */
+void output_plot(const output_folder *output, const char *name, const plot_sheet *plot);
 
 #endif

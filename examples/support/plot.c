@@ -57,7 +57,8 @@ static double place(const axis_scale *scale, double value)
 
 static double x_of(const plot_series *series, int64_t i)
 {
-    return series->x ? series->x[i] : (double)i;
+    double step = series->step_x != 0 ? series->step_x : 1;
+    return series->x ? series->x[i] : series->first_x + (double)i * step;
 }
 
 /* ---- axes ---- */

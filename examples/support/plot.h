@@ -14,9 +14,10 @@ typedef enum plot_kind {
 typedef struct plot_series {
     const char *name; /* in the legend; NULL: not there */
     plot_kind kind;
-    const double *x; /* NULL: 0, 1, 2 ... */
+    const double *x; /* NULL: first_x + i step_x */
     const double *y; /* values that are not finite leave a gap */
     int64_t n;
+    double first_x, step_x; /* without x; step_x 0: 1 */
     int color;  /* 1, 2 ..: of a color-blind safe palette of eight; 0: by place in the plot */
     bool faint; /* thin and pale: raw values behind their mean */
 } plot_series;
