@@ -4,8 +4,8 @@
 #include <string.h>
 
 #define FIRST_BLOCK_BYTES ((size_t)4096)
-#define LARGEST_BLOCK_BYTES ((size_t)1 << 20)
-#define HEADER_BYTES ((size_t)EBB_ALIGNMENT) /* keeps what follows aligned */
+#define LARGEST_BLOCK_BYTES ((size_t)16 << 20) /* large enough for huge pages */
+#define HEADER_BYTES ((size_t)EBB_ALIGNMENT)   /* keeps what follows aligned */
 
 struct ebb_arena_block {
     ebb_arena_block *next;
@@ -43,7 +43,7 @@ void *ebb_arena_allocate(ebb_arena *arena, size_t size_bytes, size_t alignment)
         return NULL;
     bool own_block =
         size_bytes > arena->block_bytes / 4; /* do not waste the rest of the current one */
-    size_t bytes = HEADER_BYTES + (own_block ? size_bytes : arena->block_bytes);
+    size_t bytes = own_block ? HEADER_BYTES + size_bytes : arena->block_bytes;
     ebb_arena_block *block = ebb_allocate(arena->allocator, bytes);
     if (!block)
         return NULL;

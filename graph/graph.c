@@ -61,7 +61,15 @@ void ebb_graph_destroy(ebb_graph *graph)
 
 ebb_graph *ebb_graph_create_like(const ebb_graph *graph)
 {
-    return ebb_graph_create_with(graph->name, &(ebb_graph_options){ graph->allocator, graph->log });
+    ebb_graph *like =
+        ebb_graph_create_with(graph->name, &(ebb_graph_options){ graph->allocator, graph->log });
+    if (like && (!ebb_grow(like->allocator, &like->nodes, graph->n_nodes, &like->nodes_capacity,
+                           sizeof *like->nodes) ||
+                 !ebb_id_table_reserve(&like->shared, like->allocator, graph->shared.n_used))) {
+        ebb_graph_destroy(like);
+        return NULL;
+    }
+    return like;
 }
 
 const ebb_allocator *ebb_graph_allocator(const ebb_graph *graph)
@@ -176,11 +184,6 @@ static uint32_t hash_type(const ebb_type *type)
     return hash;
 }
 
-static uint32_t rehash_type(const ebb_graph *graph, uint32_t id)
-{
-    return hash_type(graph->types[id]);
-}
-
 static bool type_matches(const ebb_graph *graph, uint32_t id, const void *key)
 {
     return ebb_type_equal(graph->types[id], key);
@@ -198,7 +201,7 @@ static const ebb_type *intern_type(ebb_graph *graph, const ebb_type *type)
         return NULL;
     *copy = *type;
     graph->types[graph->n_types + 1] = copy;
-    if (!ebb_id_table_add(&graph->type_table, graph, hash, graph->n_types + 1, rehash_type))
+    if (!ebb_id_table_add(&graph->type_table, graph->allocator, hash, graph->n_types + 1))
         return NULL;
     graph->n_types++;
     return copy;
@@ -227,11 +230,6 @@ static bool node_matches(const ebb_graph *graph, uint32_t id, const void *key_po
     return ebb_attrs_equal(key->op, node->attrs, key->attrs);
 }
 
-static uint32_t rehash_node(const ebb_graph *graph, uint32_t id)
-{
-    return graph->nodes[id].hash;
-}
-
 static uint32_t hash_key(const emit_key *key)
 {
     uint32_t hash = ebb_hash_u64(ebb_hash_attrs(key->op, key->attrs), (uintptr_t)key->op);
@@ -243,12 +241,6 @@ static uint32_t hash_key(const emit_key *key)
 static bool source_matches(const ebb_graph *graph, uint32_t id, const void *key)
 {
     return strcmp(ebb_source_name(graph->nodes[id].op, graph->nodes[id].attrs), key) == 0;
-}
-
-static uint32_t rehash_source(const ebb_graph *graph, uint32_t id)
-{
-    const char *name = ebb_source_name(graph->nodes[id].op, graph->nodes[id].attrs);
-    return ebb_hash_bytes(7, name, strlen(name));
 }
 
 ebb_node ebb_graph_find(const ebb_graph *graph, const char *full_name)
@@ -415,10 +407,10 @@ static ebb_node emit_checked(ebb_graph *graph, const emit_key *key)
     append_node(graph, record);
     bool added = true;
     if (!(op->traits & EBB_TRAIT_UNIQUE))
-        added = ebb_id_table_add(&graph->shared, graph, key->hash, first, rehash_node);
+        added = ebb_id_table_add(&graph->shared, graph->allocator, key->hash, first);
     if (added && source)
-        added = ebb_id_table_add(&graph->sources, graph, ebb_hash_bytes(7, source, strlen(source)),
-                                 first, rehash_source);
+        added = ebb_id_table_add(&graph->sources, graph->allocator,
+                                 ebb_hash_bytes(7, source, strlen(source)), first);
     if (!added)
         goto out_of_memory; /* the node stays, unreachable: the graph is in error now */
     for (int r = 1; r < op->n_results; r++) {

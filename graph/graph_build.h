@@ -29,7 +29,8 @@ typedef struct ebb_place {
 ebb_place ebb_graph_place(const ebb_graph *graph);
 void ebb_graph_return(ebb_graph *graph, ebb_place place);
 
-/* A fresh, empty graph with the name, allocator and logger of `graph`. NULL when memory is out. */
+/* A fresh, empty graph with the name, allocator and logger of `graph`, and room for as many nodes.
+ * NULL when memory is out. */
 ebb_graph *ebb_graph_create_like(const ebb_graph *graph);
 const ebb_allocator *ebb_graph_allocator(const ebb_graph *graph);
 ebb_logger ebb_graph_logger(const ebb_graph *graph);

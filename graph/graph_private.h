@@ -29,9 +29,13 @@ typedef struct scope_record {
     int depth;
 } scope_record;
 
-/* Open addressing over values that are ids; 0 is empty. */
+/* Open addressing; id 0 is empty. The hashes stand beside the ids: looking at nodes that do not
+ * match would cost a cache miss each. */
+typedef struct id_slot {
+    uint32_t hash, id;
+} id_slot;
 typedef struct id_table {
-    uint32_t *slots;
+    id_slot *slots;
     uint32_t n_slots, n_used; /* n_slots: 0 or a power of two */
 } id_table;
 
@@ -68,17 +72,18 @@ struct ebb_graph {
     ebb_error report; /* of the last call that failed without being sticky */
 };
 
-/* Makes room for one more element of `item_bytes`; false when memory is out (nothing changed). */
+/* Makes room for element number `n` of `item_bytes`; false when memory is out (nothing changed). */
 bool ebb_grow(const ebb_allocator *allocator, void *array, uint32_t n, uint32_t *capacity,
               size_t item_bytes);
 
-/* Tables: look for a slot whose id satisfies `matches`; *slot is where it is or would go. */
+/* Tables: the id of this hash that satisfies `matches`, or 0. */
 typedef bool (*id_matches)(const ebb_graph *graph, uint32_t id, const void *key);
 uint32_t ebb_id_table_find(const id_table *table, const ebb_graph *graph, uint32_t hash,
                            id_matches matches, const void *key);
-/* `rehash` gives the hash of an id that is in the table. False when memory is out. */
-bool ebb_id_table_add(id_table *table, const ebb_graph *graph, uint32_t hash, uint32_t id,
-                      uint32_t (*rehash)(const ebb_graph *graph, uint32_t id));
+/* False when memory is out. */
+bool ebb_id_table_add(id_table *table, const ebb_allocator *allocator, uint32_t hash, uint32_t id);
+/* Makes room for n ids; false when memory is out (nothing changed). */
+bool ebb_id_table_reserve(id_table *table, const ebb_allocator *allocator, uint32_t n);
 
 uint32_t ebb_hash_bytes(uint32_t seed, const void *bytes, size_t n);
 static inline uint32_t ebb_hash_u64(uint32_t seed, uint64_t value)

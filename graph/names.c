@@ -39,12 +39,6 @@ static bool scope_matches(const ebb_graph *graph, uint32_t id, const void *key_p
     return strlen(path) == key->length && memcmp(path, key->path, key->length) == 0;
 }
 
-static uint32_t rehash_scope(const ebb_graph *graph, uint32_t id)
-{
-    const char *path = graph->scopes[id].path;
-    return ebb_hash_bytes(3, path, strlen(path));
-}
-
 /* Adds the scope `path` below `parent`; UINT32_MAX when memory is out or it is too deep. */
 static uint32_t add_scope(ebb_graph *graph, path_key key, uint32_t parent)
 {
@@ -59,8 +53,8 @@ static uint32_t add_scope(ebb_graph *graph, path_key key, uint32_t parent)
                            &graph->scopes_capacity, sizeof *graph->scopes))
         return UINT32_MAX;
     graph->scopes[graph->n_scopes] = (scope_record){ copy, parent, depth };
-    if (!ebb_id_table_add(&graph->scope_table, graph, ebb_hash_bytes(3, copy, key.length),
-                          graph->n_scopes, rehash_scope))
+    if (!ebb_id_table_add(&graph->scope_table, graph->allocator,
+                          ebb_hash_bytes(3, copy, key.length), graph->n_scopes))
         return UINT32_MAX;
     return graph->n_scopes++;
 }

@@ -3,25 +3,29 @@
 
 #include <string.h>
 
+bool ebb_list_reserve(ebb_list *list, const ebb_allocator *allocator, size_t item_bytes, size_t n)
+{
+    if (n <= list->capacity)
+        return true;
+    void *moved = n <= SIZE_MAX / 4 / item_bytes ? ebb_allocate(allocator, n * item_bytes) : NULL;
+    if (!moved)
+        return false;
+    if (list->n)
+        memcpy(moved, list->items, list->n * item_bytes);
+    ebb_release(allocator, list->items, list->capacity * item_bytes);
+    list->items = moved;
+    list->capacity = n;
+    return true;
+}
+
 void *ebb_list_add(ebb_list *list, const ebb_allocator *allocator, size_t item_bytes, size_t n_more)
 {
-    if (n_more > list->capacity - list->n) {
-        size_t larger = list->capacity ? list->capacity * 2 : 16;
-        if (larger < list->n + n_more)
-            larger = list->n + n_more;
-        if (larger > SIZE_MAX / 4 / item_bytes)
-            return NULL;
-        void *moved = ebb_allocate(allocator, larger * item_bytes);
-        if (!moved)
-            return NULL;
-        if (list->n)
-            memcpy(moved, list->items, list->n * item_bytes);
-        ebb_release(allocator, list->items, list->capacity * item_bytes);
-        list->items = moved;
-        list->capacity = larger;
-    }
+    size_t n = list->n + n_more, larger = list->capacity ? list->capacity * 2 : 16;
+    if (n > list->capacity &&
+        !ebb_list_reserve(list, allocator, item_bytes, n > larger ? n : larger))
+        return NULL;
     void *added = (char *)list->items + list->n * item_bytes;
-    list->n += n_more;
+    list->n = n;
     return added;
 }
 

@@ -548,12 +548,32 @@ static void finish_lowering(lowering *l)
     ebb_release(a, l->values, ((size_t)ebb_graph_n_nodes(l->e->graph) + 1) * sizeof *l->values);
 }
 
+/* Room for what the live nodes will become: long lists that double would be copied again and again.
+ */
+static ebb_status reserve_lists(ebb_executable *e, const uint8_t *live)
+{
+    size_t n_nodes = 0, n_arguments = 0;
+    for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph); id++) {
+        if (!live[id])
+            continue;
+        n_nodes++;
+        n_arguments += 1 + (size_t)ebb_node_n_inputs(ebb_graph_node(e->graph, id));
+    }
+    bool has_room =
+        ebb_list_reserve(&e->steps, e->allocator, sizeof(ebb_step), n_nodes) &&
+        ebb_list_reserve(&e->buffers, e->allocator, sizeof(ebb_buffer), n_nodes) &&
+        ebb_list_reserve(&e->arguments, e->allocator, sizeof(ebb_argument), n_arguments);
+    return has_room ? EBB_OK : out_of_memory(e);
+}
+
 ebb_status ebb_executable_lower(ebb_executable *e, const uint8_t *live, uint8_t *refused,
                                 int64_t *n_refused)
 {
     lowering l;
     *n_refused = 0;
     ebb_status status = start_lowering(&l, e);
+    if (!status)
+        status = reserve_lists(e, live);
     if (!status)
         status = lower_sources(&l, live);
     if (!status)

@@ -29,6 +29,8 @@ typedef struct ebb_list {
 /* `n_more` items at the end, not initialized; NULL when memory is out. */
 void *ebb_list_add(ebb_list *list, const ebb_allocator *allocator, size_t item_bytes,
                    size_t n_more);
+/* Room for `n` items in all; false when memory is out. */
+bool ebb_list_reserve(ebb_list *list, const ebb_allocator *allocator, size_t item_bytes, size_t n);
 void ebb_list_finish(ebb_list *list, const ebb_allocator *allocator, size_t item_bytes);
 
 /* ---- what lowering makes ---- */
