@@ -161,16 +161,21 @@ static void compare(checker *c, int x, int order, double analytic, double numeri
     double size = fmax(fmax(fabs(analytic), fabs(numeric)), 1e-3 * scale);
     double difference = fabs(analytic - numeric);
     double error = difference <= noise ? 0 : size > 0 ? difference / size : difference;
-    c->report.n_checks++;
-    if (c->report.n_checks > 1 && !(error > c->report.worst_error) && !isnan(error))
+    ebb_check_report *r = &c->report;
+    r->n_checks++;
+    r->n_checks_of[order - 1]++;
+    r->n_zero_of[order - 1] += analytic == 0 && numeric == 0;
+    if (!(error <= r->worst_error_of[order - 1]) && !isnan(r->worst_error_of[order - 1]))
+        r->worst_error_of[order - 1] = error;
+    if (r->n_checks > 1 && !(error > r->worst_error) && !isnan(error))
         return;
-    if (isnan(c->report.worst_error))
+    if (isnan(r->worst_error))
         return;
-    c->report.worst_error = error;
-    c->report.worst_x = x;
-    c->report.worst_order = order;
-    c->report.analytic = analytic;
-    c->report.numeric = numeric;
+    r->worst_error = error;
+    r->worst_x = x;
+    r->worst_order = order;
+    r->analytic = analytic;
+    r->numeric = numeric;
 }
 
 /* base, direction, moved: scratch tensors of x's type. */

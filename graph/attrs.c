@@ -22,6 +22,11 @@ static int axes_count(const ebb_axes *axes)
     return axes->n < 0 ? 0 : axes->n > EBB_MAX_RANK ? EBB_MAX_RANK : axes->n;
 }
 
+static int ints_count(const ebb_ints *ints)
+{
+    return ints->n < 0 ? 0 : ints->n > EBB_MAX_RANK ? EBB_MAX_RANK : ints->n;
+}
+
 const ebb_type *ebb_attrs_type(const ebb_op *op, const void *attrs)
 {
     if (!op->attrs || !attrs)
@@ -99,6 +104,13 @@ uint32_t ebb_hash_attrs(const ebb_op *op, const void *attrs)
                 hash = ebb_hash_u64(hash, (uint64_t)(int64_t)axes->axes[i]);
             break;
         }
+        case EBB_ATTR_INTS: {
+            const ebb_ints *ints = FIELD(attrs, f, ebb_ints);
+            hash = ebb_hash_u64(hash, (uint64_t)(int64_t)ints->n);
+            for (int i = 0; i < ints_count(ints); i++)
+                hash = ebb_hash_u64(hash, (uint64_t)ints->values[i]);
+            break;
+        }
         case EBB_ATTR_TYPE: {
             const ebb_type *type = FIELD(attrs, f, ebb_type);
             hash = hash_shape(ebb_hash_u64(hash, (uint64_t)type->dtype), &type->shape);
@@ -106,7 +118,8 @@ uint32_t ebb_hash_attrs(const ebb_op *op, const void *attrs)
         }
         case EBB_ATTR_DATA: {
             const void *data = *FIELD(attrs, f, char *);
-            hash = data ? ebb_hash_bytes(hash, data, data_bytes(op, attrs)) : hash;
+            size_t bytes = data ? data_bytes(op, attrs) : 0; /* no elements: no matter where */
+            hash = bytes ? ebb_hash_bytes(hash, data, bytes) : hash;
             break;
         }
         }
@@ -141,13 +154,19 @@ static bool field_equal(const ebb_op *op, const ebb_attr_field *f, const void *a
         return p->n == q->n &&
                memcmp(p->axes, q->axes, (size_t)axes_count(p) * sizeof *p->axes) == 0;
     }
+    case EBB_ATTR_INTS: {
+        const ebb_ints *p = FIELD(a, f, ebb_ints), *q = FIELD(b, f, ebb_ints);
+        return p->n == q->n &&
+               memcmp(p->values, q->values, (size_t)ints_count(p) * sizeof *p->values) == 0;
+    }
     case EBB_ATTR_TYPE:
         return ebb_type_equal(FIELD(a, f, ebb_type), FIELD(b, f, ebb_type));
     case EBB_ATTR_DATA: { /* the types, compared as a field of their own, are equal when this
                              matters */
         const void *p = *FIELD(a, f, char *), *q = *FIELD(b, f, char *);
         size_t bytes = data_bytes(op, a);
-        return p == q || (p && q && bytes == data_bytes(op, b) && memcmp(p, q, bytes) == 0);
+        return p == q ||
+               (bytes == data_bytes(op, b) && (bytes == 0 || (p && q && memcmp(p, q, bytes) == 0)));
     }
     }
     return false;

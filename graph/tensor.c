@@ -133,6 +133,20 @@ ebb_layout ebb_layout_dense(const ebb_shape *shape)
     return layout;
 }
 
+ebb_layout ebb_layout_channels_last(const ebb_shape *shape)
+{
+    ebb_layout layout = ebb_layout_dense(shape);
+    if (shape->rank < 3)
+        return layout;
+    int64_t stride = shape->dims[1] > 0 ? shape->dims[1] : 1;
+    layout.strides[1] = 1;
+    for (int i = shape->rank - 1; i >= 2; i--) {
+        layout.strides[i] = stride;
+        stride *= shape->dims[i] > 0 ? shape->dims[i] : 1;
+    }
+    return layout;
+}
+
 bool ebb_layout_is_dense(const ebb_layout *layout, const ebb_shape *shape)
 {
     if (ebb_shape_elements(shape) <= 1)

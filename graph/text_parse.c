@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define MAX_LINE_IDS 64 /* inputs of one node */
-
 /* A field of an attribute struct that is being filled. */
 #define ATTR(attrs, field, type) ((type *)(void *)((char *)(attrs) + (field)->offset))
 
@@ -70,22 +68,32 @@ static ebb_status define_id(parser *p, uint32_t text_id, uint32_t node_id)
 
 /* ---- attributes ---- */
 
-static ebb_status read_axes(parser *p, ebb_axes *axes)
+/* "[1,-2]", at most EBB_MAX_RANK numbers in low..high. `what` is for the message. */
+static ebb_status read_list(parser *p, const char *what, int64_t low, int64_t high, int *n,
+                            int64_t values[EBB_MAX_RANK])
 {
     ebb_status status = ebb_scan_expect(&p->scan, '[');
-    axes->n = 0;
+    *n = 0;
     if (status || ebb_scan_take(&p->scan, ']'))
         return status;
     do {
-        int64_t axis;
-        if (axes->n == EBB_MAX_RANK)
-            return ebb_scan_fail(&p->scan, EBB_BAD_FORMAT, "more than %d axes", EBB_MAX_RANK);
-        status = ebb_scan_i64(&p->scan, INT32_MIN, INT32_MAX, &axis);
+        if (*n == EBB_MAX_RANK)
+            return ebb_scan_fail(&p->scan, EBB_BAD_FORMAT, "more than %d %s", EBB_MAX_RANK, what);
+        status = ebb_scan_i64(&p->scan, low, high, &values[*n]);
         if (status)
             return status;
-        axes->axes[axes->n++] = (int)axis;
+        ++*n;
     } while (ebb_scan_take(&p->scan, ','));
     return ebb_scan_expect(&p->scan, ']');
+}
+
+static ebb_status read_axes(parser *p, ebb_axes *axes)
+{
+    int64_t values[EBB_MAX_RANK];
+    ebb_status status = read_list(p, "axes", INT32_MIN, INT32_MAX, &axes->n, values);
+    for (int i = 0; i < axes->n && !status; i++)
+        axes->axes[i] = (int)values[i];
+    return status;
 }
 
 static ebb_status read_enum(parser *p, const ebb_attr_field *f, int *value)
@@ -147,6 +155,10 @@ static ebb_status read_field(parser *p, const ebb_attr_field *f, void *attrs,
         return ebb_scan_shape(&p->scan, ATTR(attrs, f, ebb_shape));
     case EBB_ATTR_AXES:
         return read_axes(p, ATTR(attrs, f, ebb_axes));
+    case EBB_ATTR_INTS: {
+        ebb_ints *ints = ATTR(attrs, f, ebb_ints);
+        return read_list(p, "numbers", INT64_MIN, INT64_MAX, &ints->n, ints->values);
+    }
     case EBB_ATTR_DATA:
         return skip_list(p, data_list);
     case EBB_ATTR_TYPE:
@@ -275,12 +287,26 @@ typedef struct node_line {
     uint32_t ids[EBB_MAX_RESULTS];
     int n_ids;
     const ebb_op *op;
-    ebb_node inputs[MAX_LINE_IDS];
-    int n_inputs;
+    ebb_node *inputs; /* in scratch memory */
+    int n_inputs, capacity;
     void *attrs;
     ebb_type types[EBB_MAX_RESULTS];
     char *name;
 } node_line;
+
+static bool grow_inputs(parser *p, node_line *line)
+{
+    int capacity = line->capacity ? 2 * line->capacity : 8;
+    size_t bytes = (size_t)capacity * sizeof *line->inputs;
+    ebb_node *inputs = ebb_arena_allocate(&p->scan.scratch, bytes, 8);
+    if (!inputs)
+        return false;
+    if (line->n_inputs)
+        memcpy(inputs, line->inputs, (size_t)line->n_inputs * sizeof *inputs);
+    line->inputs = inputs;
+    line->capacity = capacity;
+    return true;
+}
 
 static ebb_status read_op(parser *p, node_line *line)
 {
@@ -301,8 +327,8 @@ static ebb_status read_op(parser *p, node_line *line)
                              line->op->n_results, line->n_ids);
     }
     while (ebb_scan_peek(&p->scan) == '%') {
-        if (line->n_inputs == MAX_LINE_IDS)
-            return ebb_scan_fail(&p->scan, EBB_LIMIT, "more than %d inputs", MAX_LINE_IDS);
+        if (line->n_inputs == line->capacity && !grow_inputs(p, line))
+            return ebb_scan_fail(&p->scan, EBB_OUT_OF_MEMORY, "out of memory");
         status = read_node(p, &line->inputs[line->n_inputs]);
         if (status)
             return status;
@@ -339,6 +365,8 @@ static ebb_status read_attrs_and_types(parser *p, node_line *line)
         void *data = NULL;
         if (f->kind != EBB_ATTR_DATA)
             continue;
+        if (!data_list && ebb_type_bytes(&line->types[0]) == 0)
+            continue; /* no elements, no data */
         if (!data_list)
             return ebb_scan_fail(&p->scan, EBB_BAD_FORMAT, "%s needs \"%s\"", op->name, f->name);
         status = read_data(p, &line->types[0], data_list, &data);

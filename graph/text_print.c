@@ -87,6 +87,8 @@ static bool field_is_zero(const ebb_attr_field *f, const void *attrs)
         return *FIELD(attrs, f, ebb_dtype) == EBB_NO_DTYPE;
     case EBB_ATTR_AXES:
         return FIELD(attrs, f, ebb_axes)->n == 0;
+    case EBB_ATTR_INTS:
+        return FIELD(attrs, f, ebb_ints)->n == 0;
     case EBB_ATTR_SHAPE:
         return shape_is_zero(FIELD(attrs, f, ebb_shape));
     case EBB_ATTR_NAME:
@@ -133,6 +135,14 @@ static void print_field(FILE *out, const ebb_op *op, const ebb_attr_field *f, co
         fputc('[', out);
         for (int i = 0; i < axes->n && i < EBB_MAX_RANK; i++)
             fprintf(out, "%s%d", i ? "," : "", axes->axes[i]);
+        fputc(']', out);
+        break;
+    }
+    case EBB_ATTR_INTS: {
+        const ebb_ints *ints = FIELD(attrs, f, ebb_ints);
+        fputc('[', out);
+        for (int i = 0; i < ints->n && i < EBB_MAX_RANK; i++)
+            fprintf(out, "%s%" PRId64, i ? "," : "", ints->values[i]);
         fputc(']', out);
         break;
     }

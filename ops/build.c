@@ -194,3 +194,46 @@ ebb_shape ebb_shape_keep(const ebb_shape *shape, unsigned mask)
             kept.dims[i] = 1;
     return kept;
 }
+
+bool ebb_build_check_axis(const char *what, ebb_node x, int64_t axis, int rank)
+{
+    if (ebb_node_is_none(x))
+        return false;
+    if (ebb_axis_of(axis, rank) >= 0)
+        return true;
+    char text[EBB_NODE_TEXT_BYTES];
+    ebb_node_text(x, text);
+    if (rank == 0)
+        ebb_graph_fail(x.graph, EBB_BAD_AXIS,
+                       "%s: axis %lld is out of range: a scalar has none: %s", what,
+                       (long long)axis, text);
+    else
+        ebb_graph_fail(x.graph, EBB_BAD_AXIS, "%s: axis %lld is out of range for rank %d: %s", what,
+                       (long long)axis, rank, text);
+    return false;
+}
+
+bool ebb_build_check_axes(const char *what, ebb_node x, const ebb_axes *axes, int rank)
+{
+    unsigned seen = 0;
+    char text[EBB_NODE_TEXT_BYTES];
+    if (ebb_node_is_none(x))
+        return false;
+    if (axes->n < 0 || axes->n > EBB_MAX_RANK) {
+        ebb_graph_fail(x.graph, EBB_BAD_AXIS, "%s: a list of %d axes: %s", what, axes->n,
+                       ebb_node_text(x, text));
+        return false;
+    }
+    for (int i = 0; i < axes->n; i++) {
+        if (!ebb_build_check_axis(what, x, axes->axes[i], rank))
+            return false;
+        unsigned bit = 1u << ebb_axis_of(axes->axes[i], rank);
+        if (seen & bit) {
+            ebb_graph_fail(x.graph, EBB_BAD_AXIS, "%s: axis %d is repeated: %s", what,
+                           axes->axes[i], ebb_node_text(x, text));
+            return false;
+        }
+        seen |= bit;
+    }
+    return true;
+}

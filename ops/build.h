@@ -52,4 +52,12 @@ ebb_axes ebb_build_axes(ebb_axes axes, int rank);
 /* `shape` with the dimensions in `mask` set to 1. */
 ebb_shape ebb_shape_keep(const ebb_shape *shape, unsigned mask);
 
+/* A valid axis, or a valid list of axes, for `rank`; false for a none node, and false with a sticky
+ * BAD_AXIS in x's graph. */
+bool ebb_build_check_axis(const char *what, ebb_node x, int64_t axis, int rank);
+bool ebb_build_check_axes(const char *what, ebb_node x, const ebb_axes *axes, int rank);
+
+/* The eval of ops with a view rule: copies what that shows of dense data. */
+ebb_status ebb_view_eval(const ebb_eval *eval);
+
 #endif

@@ -128,6 +128,7 @@ static const ebb_sample samples_cast[] = {
     { .inputs = { EBB_SAMPLE_SCALAR(F64) }, TO(F64) }, { IN(F64, 0), TO(F64) },
     { IN(F64, 1), TO(F64) },
     { IN(F64, 7), TO(F64) }, { IN(F64, 17), TO(F64) }, { IN(F64, 3, 300), TO(F64) },
+    { IN(F64, 2, 0, 4), TO(F64) }, { IN(F64, 2, 3, 1, 7), TO(F64) },
     /* Rounding to F32 is a staircase: central differences do not apply. */
     { IN(F64, 17), TO(F32), .no_gradient = true },
     { IN(F64, 8), TO(I32), VALUES(1.9, -1.9, NAN, INFINITY, -INFINITY, 2147483648.0, -2147483649.0,

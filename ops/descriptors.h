@@ -26,12 +26,20 @@
     X(reduce_any) X(reduce_all) X(logsumexp) X(norm_l1) X(norm_l2) X(variance) X(cumsum)           \
     /* linear algebra */                                                                           \
     X(matmul)                                                                                      \
+    /* convolution and pooling */                                                                  \
+    X(conv) X(conv_input_grad) X(conv_weight_grad) X(conv_weight_bias_grad) X(im2col) X(col2im)    \
+    X(max_pool) X(max_pool_grad) X(max_pool_gather) X(avg_pool) X(avg_pool_grad)                   \
     /* shape */                                                                                    \
-    X(reshape) X(transpose) X(broadcast_to) X(one_hot)                                             \
+    X(reshape) X(transpose) X(broadcast_to) X(slice) X(slice_grad) X(concat) X(pad) X(pad_grad)    \
+    /* index */                                                                                    \
+    X(one_hot) X(gather) X(gather_along_axis) X(scatter) X(scatter_add) X(scatter_along_axis)      \
+    X(scatter_add_along_axis) X(top_k)                                                             \
     /* library */                                                                                  \
     X(softmax) X(log_softmax) X(softmax_cross_entropy) X(weighted_softmax_cross_entropy)           \
     X(mse_loss) X(mae_loss) X(huber_loss) X(binary_cross_entropy) X(kl_divergence)                 \
     X(layer_norm) X(layer_norm_grad) X(rms_norm) X(rms_norm_grad)                                  \
+    X(batch_norm) X(batch_norm_inference) X(batch_norm_grad) X(group_norm) X(lrn) X(lrn_grad)      \
+    X(resize2d) X(resize2d_adjoint)                                                                \
     X(attention) X(masked_attention) X(dropout)
 /* clang-format on */
 
@@ -65,7 +73,19 @@ typedef struct ebb_shape_attrs { /* reshape, broadcast_to */
 typedef struct ebb_transpose_attrs {
     ebb_axes axes; /* one per dimension */
 } ebb_transpose_attrs;
-typedef struct ebb_axis_attrs { /* softmax, log_softmax, argmax, argmin */
+typedef struct ebb_slice_attrs {
+    ebb_ints start, stop, step; /* of the leading dimensions; step: none: 1 */
+} ebb_slice_attrs;
+typedef struct ebb_slice_grad_attrs {
+    ebb_slice_attrs slice;
+    ebb_shape shape; /* of what was sliced */
+} ebb_slice_grad_attrs;
+typedef struct ebb_pad_attrs { /* pad, pad_grad */
+    ebb_ints before, after;    /* one per dimension */
+    int mode;                  /* ebb_pad_mode */
+    double value;
+} ebb_pad_attrs;
+typedef struct ebb_axis_attrs { /* softmax, argmax, concat, gather and the like */
     int64_t axis;
 } ebb_axis_attrs;
 typedef struct ebb_one_hot_attrs {

@@ -4,7 +4,7 @@
 #include "ops/build.h"
 #include "ops/descriptors.h"
 
-static ebb_status eval_view(const ebb_eval *eval)
+ebb_status ebb_view_eval(const ebb_eval *eval)
 {
     const ebb_tensor *x = &eval->inputs[0], *result = &eval->results[0];
     ebb_layout dense = ebb_layout_dense(&x->type.shape), shown;
@@ -29,7 +29,7 @@ static ebb_status eval_view(const ebb_eval *eval)
         .attrs = fields_##op_name,                                                                 \
         .infer = infer_##op_name,                                                                  \
         .vjp = vjp_##op_name,                                                                      \
-        .eval = eval_view,                                                                         \
+        .eval = ebb_view_eval,                                                                     \
         .view = view_##op_name,                                                                    \
         .samples = samples_##op_name,                                                              \
         .n_samples = COUNT(samples_##op_name),                                                     \
@@ -147,7 +147,8 @@ static const ebb_sample samples_reshape[] = {
       .expected = (const double[]){ 1, 2, 3, 4, 5, 6 }, .source = "by the definition" },
     { IN_SCALAR(F64), SHAPE(1, 1) }, { IN(F64, 1), NO_DIMS }, { IN(F64, 0, 3), SHAPE(7, 0) },
     { IN(F64, 17), SHAPE(17, 1) }, { IN(F64, 2, 3, 7), SHAPE(6, 7) },
-    { IN(F64, 4, 1, 6), SHAPE(2, 2, 3, 2) },
+    { IN(F64, 4, 1, 6), SHAPE(2, 2, 3, 2) }, { IN(F64, 2, 0, 3), SHAPE(0) },
+    { IN(F64, 1, 7), SHAPE(1, 1, 1, 7, 1, 1, 1, 1) },
     { IN(I32, 2, 3), SHAPE(6) }, { IN(U8, 7), SHAPE(7, 1) }, { IN(BOOL, 4), SHAPE(2, 2) },
     { IN(I64, 4), SHAPE(2, 2) },
     { IN(F64, 2, 3), SHAPE(4), .error = EBB_BAD_SHAPE,
@@ -246,6 +247,7 @@ static const ebb_sample samples_transpose[] = {
     { IN_SCALAR(F64) }, { IN(F64, 7) }, { IN(F64, 0, 3), AXES(1, 0) },
     { IN(F64, 1, 17), AXES(-1, -2) },
     { IN(F64, 2, 3, 5), AXES(2, 0, 1) }, { IN(F64, 2, 3, 1, 7), AXES(3, 0, 2, 1) },
+    { IN(F64, 7, 1, 2, 2, 3), AXES(1, 4, 2, 0, 3) },
     { IN(I32, 3, 5), AXES(1, 0) }, { IN(U8, 3, 5), AXES(1, 0) }, { IN(BOOL, 2, 3), AXES(1, 0) },
     { IN(F64, 2, 3), AXES(1, 2), .error = EBB_BAD_AXIS,
       .message = "axis 2 is out of range for rank 2" },

@@ -46,6 +46,9 @@ typedef struct ebb_check_report {
     int worst_x;             /* index into xs */
     int worst_order;         /* 1 or 2 */
     double analytic, numeric; /* of the worst one */
+    int n_checks_of[2];      /* of order 1 and 2 */
+    int n_zero_of[2];        /* of them, those in which both numbers are 0 */
+    double worst_error_of[2];
 } ebb_check_report;
 
 /* Compares the reverse-mode derivative of y (any shape; a random cotangent is used) in random directions of

@@ -17,7 +17,9 @@ typedef struct ebb_operand {
     bool is_steady;
 } ebb_operand;
 
-/* What one kernel computes: one node. Results are always dense. */
+/* What one kernel computes: one node. Results are dense, except where the backend itself wished otherwise
+ * (`layouts`). The dimensions of an element-wise op may stand in another order than in the graph: the order in
+ * which its inputs lie in memory. */
 typedef struct ebb_region {
     const ebb_op *op;
     const void *attrs; /* lives as long as the kernel */
@@ -81,6 +83,12 @@ struct ebb_backend {
     ebb_status (*compile)(const ebb_backend *backend, const ebb_region *region, const ebb_compile_env *env,
                           ebb_kernel *kernel);
     const void *user;
+    /* May be NULL. Changes the layouts of inputs and results, which come as they are in `region`, to those that
+     * the backend would like best; false: none. Wished layouts fill their memory without gaps, in any order of
+     * dimensions, from offset 0. If the score for them is higher than any other, inputs that lie otherwise are
+     * copied into them before, and the results have them. Of the first four backends that have this. */
+    bool (*layouts)(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
+                    ebb_layout *results);
 };
 
 /* The backends that come with Ebb, as lists for ebb_compile_options: "reference" is the plain loops of every

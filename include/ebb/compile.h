@@ -19,7 +19,8 @@ typedef struct ebb_compile_options {
     const ebb_backend *const *backends; /* or a list of your own, preferred first; overrides `backend` */
     int n_backends;
     int n_threads;           /* 0: as many as OpenMP would use; at most 1024 */
-    bool fast_math;          /* allow rewrites that change rounding or the spread of NaN and Inf */
+    bool fast_math;          /* allow rewrites that change rounding or the spread of NaN and Inf; without it, only those
+                                that avoid overflow and cancellation change rounding (docs/passes.md, stabilize) */
     bool skip_passes;        /* run the graph as it was built: for comparing */
     const char *dump_dir;    /* an existing folder: write the graph as text and DOT after every stage */
     ebb_logger log;
@@ -63,7 +64,8 @@ typedef struct ebb_executable_stats {
     int64_t n_nodes_built, n_nodes; /* before and after the passes */
     int64_t n_steps;                /* kernels a run executes */
     int64_t n_views;                /* nodes that cost no step */
-    int64_t n_copies;               /* steps that only make a value dense */
+    int64_t n_copies;               /* steps that only copy a value into another layout */
+    int64_t n_reorders;             /* of these: into or out of a layout that a kernel wished */
     size_t arena_bytes;             /* intermediate values, planned */
     size_t unplanned_bytes;         /* the same values without sharing memory */
     size_t constant_bytes, packed_bytes, scratch_bytes;

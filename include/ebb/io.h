@@ -72,6 +72,20 @@ EBB_NODISCARD EBB_API ebb_status ebb_npy_read(const char *path, const ebb_alloca
 EBB_NODISCARD EBB_API ebb_status ebb_npy_write(const char *path, const ebb_tensor *tensor,
                                                ebb_error *error);
 
+/* ---- pictures: PNG (libpng) ---- */
+
+/* Reads a picture into a U8 tensor [height, width, channels], channels 1 (grey) or 3 (RGB); the tensor owns its data
+ * (finish it). Palettes become RGB, samples of fewer bits 8; color spaces are not looked at. Errors: IO (cannot be opened
+ * or read), BAD_FORMAT (no PNG, damaged, cut short, 16-bit or transparent, sides beyond 1000000), OUT_OF_MEMORY; the
+ * message names path and byte, and `tensor` is a zero struct then. */
+EBB_NODISCARD EBB_API ebb_status ebb_png_read(const char *path, const ebb_allocator *allocator,
+                                              ebb_tensor *tensor, ebb_error *error);
+/* Writes a U8 tensor [height, width], [height, width, 1] (both grey) or [height, width, 3] (RGB) with 8 bits a sample,
+ * atomically. Errors: IO (the old file stays then), BAD_ARGUMENT, BAD_SHAPE (another one, or empty), BAD_DTYPE,
+ * OUT_OF_MEMORY. */
+EBB_NODISCARD EBB_API ebb_status ebb_png_write(const char *path, const ebb_tensor *tensor,
+                                               ebb_error *error);
+
 /* ---- any other file, atomically ---- */
 
 /* Calls `write` on a stream to a temporary file beside `path`, then flushes and renames. If `write` returns a failure or the

@@ -23,6 +23,21 @@ typedef struct ebb_axes {
     ((ebb_axes){(int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)), {__VA_ARGS__}})
 #endif
 
+/* A short list of integers, one per dimension as a rule: sizes, starts, steps. */
+typedef struct ebb_ints {
+    int n;
+    int64_t values[EBB_MAX_RANK];
+} ebb_ints;
+#ifdef __cplusplus
+#define EBB_INTS(...)                                                                              \
+    (ebb_ints{static_cast<int>(std::initializer_list<int64_t>{__VA_ARGS__}.size()), {__VA_ARGS__}})
+#define EBB_NO_INTS (ebb_ints{})
+#else
+#define EBB_INTS(...)                                                                              \
+    ((ebb_ints){(int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+#define EBB_NO_INTS ((ebb_ints){0})
+#endif
+
 typedef enum ebb_attr_kind {
     EBB_ATTR_BOOL,  /* bool */
     EBB_ATTR_I64,   /* int64_t */
@@ -32,6 +47,7 @@ typedef enum ebb_attr_kind {
     EBB_ATTR_DTYPE, /* ebb_dtype */
     EBB_ATTR_SHAPE, /* ebb_shape */
     EBB_ATTR_AXES,  /* ebb_axes */
+    EBB_ATTR_INTS,  /* ebb_ints */
     EBB_ATTR_TYPE,  /* ebb_type: the declared result type of a source op; stands behind the colon in the text form */
     EBB_ATTR_DATA   /* const void *, copied: dense elements of the op's EBB_ATTR_TYPE field */
 } ebb_attr_kind;
@@ -60,6 +76,8 @@ typedef struct ebb_layout {
 EBB_API ebb_layout ebb_layout_dense(const ebb_shape *shape);
 /* True if the elements lie in row-major order without gaps (dimensions of size 1 do not count). Any offset. */
 EBB_API bool ebb_layout_is_dense(const ebb_layout *layout, const ebb_shape *shape);
+/* [batch, channels, ...] with the channels innermost, as convolutions like it; dense below rank 3. */
+EBB_API ebb_layout ebb_layout_channels_last(const ebb_shape *shape);
 
 /* ---- the rules ---- */
 
@@ -123,7 +141,7 @@ typedef struct ebb_view {
 
 /* ---- samples: the tests of an op, as data; the harness needs nothing else ---- */
 
-#define EBB_MAX_SAMPLE_INPUTS 4
+#define EBB_MAX_SAMPLE_INPUTS 6
 
 typedef struct ebb_sample {
     const char *label;  /* short, unique in the op; NULL: the harness numbers it */

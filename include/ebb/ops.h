@@ -334,10 +334,122 @@ EBB_API ebb_node ebb_transpose(ebb_node x, ebb_axes axes);
 /* Repeats x to `shape` by NumPy's rule. */
 EBB_API ebb_node ebb_broadcast_to(ebb_node x, ebb_shape shape);
 #define ebb_broadcast_to(x, ...) ebb_broadcast_to(EBB_AT(x), __VA_ARGS__)
-/* indices (integers) [...] -> [..., depth], 1 at the index and 0 elsewhere. BAD_INDEX at run time for an index
- * outside 0..depth-1. */
+/* x[start:stop:step, ...] by NumPy's rule: numbers for the leading dimensions, the others stay whole; negative
+ * bounds count from the end, and bounds outside are cut. `step`: as many, or none: 1; negative runs
+ * backwards. Costs nothing: the result is a view. BAD_ATTRIBUTE: lists of different lengths or longer than the
+ * rank, a step of 0. */
+#define EBB_TO_END INT64_MAX   /* stop, or start of a negative step: all to the end */
+#define EBB_TO_BEGIN INT64_MIN /* stop of a negative step: all to the first one */
+EBB_API ebb_node ebb_slice(ebb_node x, ebb_ints start, ebb_ints stop, ebb_ints step);
+#define ebb_slice(x, ...) ebb_slice(EBB_AT(x), __VA_ARGS__)
+/* The same along one axis. */
+EBB_API ebb_node ebb_slice_axis(ebb_node x, int axis, int64_t start, int64_t stop, int64_t step);
+#define ebb_slice_axis(x, ...) ebb_slice_axis(EBB_AT(x), __VA_ARGS__)
+/* Backwards along `axes` (none: all). */
+EBB_API ebb_node ebb_flip(ebb_node x, ebb_axes axes);
+#define ebb_flip(x, ...) ebb_flip(EBB_AT(x), __VA_ARGS__)
+/* n equal parts along `axis`, as slices, into parts[0..n); returns the first. BAD_SHAPE if n does not divide the
+ * size; then all parts are none nodes. */
+EBB_API ebb_node ebb_split(ebb_node x, int n, int axis, ebb_node *parts);
+#define ebb_split(x, ...) ebb_split(EBB_AT(x), __VA_ARGS__)
+/* n parts of the given sizes, which add up to the dimension's. */
+EBB_API ebb_node ebb_split_sizes(ebb_node x, const int64_t *sizes, int n, int axis, ebb_node *parts);
+#define ebb_split_sizes(x, ...) ebb_split_sizes(EBB_AT(x), __VA_ARGS__)
+/* n >= 1 nodes one behind the other along `axis`: equal dtypes and ranks, and equal sizes along the other axes. */
+EBB_API ebb_node ebb_concat(ebb_graph *graph, const ebb_node *nodes, int n, int axis);
+#define ebb_concat(graph, ...) ebb_concat(EBB_GRAPH_AT(graph), __VA_ARGS__)
+/* n >= 1 nodes of one type, along a new axis of size n, which is axis `axis` of the result. */
+EBB_API ebb_node ebb_stack(ebb_graph *graph, const ebb_node *nodes, int n, int axis);
+#define ebb_stack(graph, ...) ebb_stack(EBB_GRAPH_AT(graph), __VA_ARGS__)
+
+typedef enum ebb_pad_mode {
+    EBB_PAD_CONSTANT, /* a value */
+    EBB_PAD_REFLECT,  /* mirrored at the border element, which is not repeated: 3 2 | 1 2 3 | 2 1; over and over */
+    EBB_PAD_EDGE      /* the border element: 1 1 | 1 2 3 | 3 3 */
+} ebb_pad_mode;
+/* before[i] elements in front of dimension i and after[i] behind it, one number per dimension. `value` is for
+ * EBB_PAD_CONSTANT, rounded to the dtype. BAD_ATTRIBUTE: other lengths, or negative numbers; BAD_SHAPE: there is
+ * nothing to repeat. */
+EBB_API ebb_node ebb_pad(ebb_node x, ebb_ints before, ebb_ints after, ebb_pad_mode mode, double value);
+#define ebb_pad(x, ...) ebb_pad(EBB_AT(x), __VA_ARGS__)
+
+/* Without these dimensions, which have size 1 (BAD_SHAPE else); none: without all of size 1. */
+EBB_API ebb_node ebb_squeeze(ebb_node x, ebb_axes axes);
+#define ebb_squeeze(x, ...) ebb_squeeze(EBB_AT(x), __VA_ARGS__)
+/* With dimensions of size 1, which are `axes` of the result. */
+EBB_API ebb_node ebb_unsqueeze(ebb_node x, ebb_axes axes);
+#define ebb_unsqueeze(x, ...) ebb_unsqueeze(EBB_AT(x), __VA_ARGS__)
+/* Dimensions first_axis and all behind it as one; a scalar becomes [1]. */
+EBB_API ebb_node ebb_flatten(ebb_node x, int first_axis);
+#define ebb_flatten(x, first_axis) ebb_flatten(EBB_AT(x), first_axis)
+/* The whole of x times[i] times along the last times.n dimensions, missing ones being 1 in front:
+ * a b -> a b a b. BAD_ARGUMENT: a negative number. */
+EBB_API ebb_node ebb_tile(ebb_node x, ebb_ints times);
+#define ebb_tile(x, ...) ebb_tile(EBB_AT(x), __VA_ARGS__)
+/* Each element `times` times along `axis`: a b -> a a b b. BAD_ARGUMENT: a negative number. */
+EBB_API ebb_node ebb_repeat(ebb_node x, int64_t times, int axis);
+#define ebb_repeat(x, ...) ebb_repeat(EBB_AT(x), __VA_ARGS__)
+/* Matrices in the last two dimensions: what stands above (tril) or below (triu) diagonal k becomes 0; k = 0 is
+ * the main one, k > 0 lie above it. BAD_SHAPE: rank below 2. */
+EBB_API ebb_node ebb_tril(ebb_node x, int64_t k);
+EBB_API ebb_node ebb_triu(ebb_node x, int64_t k);
+#define ebb_tril(x, k) ebb_tril(EBB_AT(x), k)
+#define ebb_triu(x, k) ebb_triu(EBB_AT(x), k)
+/* [rows, columns], 1 on diagonal k and 0 elsewhere. */
+EBB_API ebb_node ebb_eye(ebb_graph *graph, ebb_dtype dtype, int64_t rows, int64_t columns, int64_t k);
+#define ebb_eye(graph, ...) ebb_eye(EBB_GRAPH_AT(graph), __VA_ARGS__)
+/* ---- indices ---- */
+
+/* Indices are I64, I32 or U8 and count from 0: in 0..n-1 for an axis of size n. Negative ones do not count from the
+ * end. An index outside is BAD_INDEX at run time, with the node, the index, its position among the indices and the
+ * range; nothing is written then, neither results nor variables. Indices have no gradient. */
+
+/* indices [...] -> [..., depth], 1 at the index (in 0..depth-1) and 0 elsewhere. */
 EBB_API ebb_node ebb_one_hot(ebb_node indices, int64_t depth, ebb_dtype dtype);
 #define ebb_one_hot(indices, ...) ebb_one_hot(EBB_AT(indices), __VA_ARGS__)
+/* Rows of x along `axis` (numpy.take): x [a, n, b] and indices of any shape [...] give [a, ..., b], where a and b stand
+ * for any number of dimensions. Any dtype. BAD_AXIS; BAD_DTYPE; BAD_SHAPE if the result has a rank above 8. */
+EBB_API ebb_node ebb_gather(ebb_node x, ebb_node indices, int axis);
+#define ebb_gather(x, ...) ebb_gather(EBB_AT(x), __VA_ARGS__)
+/* Rows of `table` [entries, width], one for each index: gather along axis 0. */
+EBB_API ebb_node ebb_embedding(ebb_node table, ebb_node indices);
+#define ebb_embedding(table, indices) ebb_embedding(EBB_AT(table), indices)
+/* An index for each element (numpy.take_along_axis): x [a, n, b] and indices [a, m, b] give [a, m, b], where result
+ * [i, j, k] is x[i, indices[i, j, k], k]. BAD_SHAPE unless the dimensions other than `axis` are equal: nothing
+ * broadcasts. Takes what argmax (with a dimension of 1 put in), argsort and top_k return. */
+EBB_API ebb_node ebb_gather_along_axis(ebb_node x, ebb_node indices, int axis);
+#define ebb_gather_along_axis(x, ...) ebb_gather_along_axis(EBB_AT(x), __VA_ARGS__)
+/* x with rows along `axis` replaced by `updates`, which have the type of gather(x, indices, axis). Of equal indices,
+ * the last one (in row-major order) stays, and only its update has a gradient. Any dtype. */
+EBB_API ebb_node ebb_scatter(ebb_node x, ebb_node indices, ebb_node updates, int axis);
+#define ebb_scatter(x, ...) ebb_scatter(EBB_AT(x), __VA_ARGS__)
+/* x with `updates` added to its rows; those of equal indices add up (numpy.add.at), one after the other in the order of
+ * the indices and in x's dtype: the same bits on every backend and thread count. Numbers. */
+EBB_API ebb_node ebb_scatter_add(ebb_node x, ebb_node indices, ebb_node updates, int axis);
+#define ebb_scatter_add(x, ...) ebb_scatter_add(EBB_AT(x), __VA_ARGS__)
+/* The same with an index for each element (numpy.put_along_axis): `updates` have the type of
+ * gather_along_axis(x, indices, axis). */
+EBB_API ebb_node ebb_scatter_along_axis(ebb_node x, ebb_node indices, ebb_node updates, int axis);
+EBB_API ebb_node ebb_scatter_add_along_axis(ebb_node x, ebb_node indices, ebb_node updates, int axis);
+#define ebb_scatter_along_axis(x, ...) ebb_scatter_along_axis(EBB_AT(x), __VA_ARGS__)
+#define ebb_scatter_add_along_axis(x, ...) ebb_scatter_add_along_axis(EBB_AT(x), __VA_ARGS__)
+
+typedef struct ebb_top_k_attrs {
+    int64_t axis;
+    int64_t k;     /* 0..size of the axis */
+    bool smallest; /* the k smallest, ascending */
+} ebb_top_k_attrs;
+/* The k largest elements along `axis`, in descending order; *indices (NULL: not wanted) gets where they stand, I64, of
+ * the same shape. Of equal ones the lowest index comes first; a NaN is larger than everything (so the last of the
+ * smallest). Numbers. The gradient goes to the elements that were chosen. BAD_ATTRIBUTE: no such k. */
+EBB_API ebb_node ebb_top_k(ebb_node x, ebb_top_k_attrs attrs, ebb_node *indices);
+#define ebb_top_k(x, ...) ebb_top_k(EBB_AT(x), __VA_ARGS__)
+/* All elements along `axis` in order, and where they stand (I64): a top_k of everything. Stable both ways: equal ones
+ * keep their order. NaN comes last, and first in a descending order. */
+EBB_API ebb_node ebb_sort(ebb_node x, int axis, bool descending);
+EBB_API ebb_node ebb_argsort(ebb_node x, int axis, bool descending);
+#define ebb_sort(x, ...) ebb_sort(EBB_AT(x), __VA_ARGS__)
+#define ebb_argsort(x, ...) ebb_argsort(EBB_AT(x), __VA_ARGS__)
 
 /* ---- library ops and losses ---- */
 
@@ -406,6 +518,84 @@ EBB_API ebb_node ebb_squared_error(ebb_node y, ebb_node t);
 EBB_API ebb_node ebb_cross_entropy(ebb_node y, ebb_node t, double epsilon);
 #define ebb_cross_entropy(y, ...) ebb_cross_entropy(EBB_AT(y), __VA_ARGS__)
 
+/* ---- convolution and pooling: [batch, channels, 1 to 3 spatial dimensions...], F64, F32 ---- */
+
+/* Lists have one value for each spatial dimension; one value alone holds for all of them. A window of `window` taps,
+ * `dilation` apart, spans (window - 1) dilation + 1 elements. Along a dimension of `size` with padding there are
+ *
+ *   (size + begin + end - span) / stride + 1      (rounded down)
+ *
+ * windows, and so many elements has the result. BAD_SHAPE if a span is larger than the padded size, BAD_ATTRIBUTE for
+ * a stride or dilation below 1 or a negative padding. */
+typedef struct ebb_conv_attrs {
+    ebb_ints stride;   /* none: 1 */
+    ebb_ints padding;  /* zeros around x: one value a dimension, or all begins and then all ends; none: 0 */
+    ebb_ints dilation; /* none: 1 */
+    int64_t groups;    /* channels and filters in so many separate groups; 0: 1; as many as channels: depthwise */
+} ebb_conv_attrs;
+/* Cross-correlation of x [batch, channels, ...] with w [filters, channels / groups, window...], plus `bias` [filters]
+ * (EBB_NONE: none), gives [batch, filters, ...]. The window is w's. BAD_SHAPE: channels, groups or ranks do not fit. */
+EBB_API ebb_node ebb_conv1d(ebb_node x, ebb_node w, ebb_node bias, ebb_conv_attrs attrs);
+EBB_API ebb_node ebb_conv2d(ebb_node x, ebb_node w, ebb_node bias, ebb_conv_attrs attrs);
+EBB_API ebb_node ebb_conv3d(ebb_node x, ebb_node w, ebb_node bias, ebb_conv_attrs attrs);
+#define ebb_conv1d(x, ...) ebb_conv1d(EBB_AT(x), __VA_ARGS__)
+#define ebb_conv2d(x, ...) ebb_conv2d(EBB_AT(x), __VA_ARGS__)
+#define ebb_conv3d(x, ...) ebb_conv3d(EBB_AT(x), __VA_ARGS__)
+/* Transposed convolution: the gradient of a convolution with weights w [channels, filters / groups, window...] to its
+ * input, taken of x [batch, channels, ...]. Each element of x spreads w; sizes become
+ *
+ *   (size - 1) stride + span - begin - end + output_padding
+ *
+ * BAD_SHAPE if output_padding is not below the stride. */
+EBB_API ebb_node ebb_conv_transpose1d(ebb_node x, ebb_node w, ebb_node bias, ebb_conv_attrs attrs,
+                                      ebb_ints output_padding);
+EBB_API ebb_node ebb_conv_transpose2d(ebb_node x, ebb_node w, ebb_node bias, ebb_conv_attrs attrs,
+                                      ebb_ints output_padding);
+EBB_API ebb_node ebb_conv_transpose3d(ebb_node x, ebb_node w, ebb_node bias, ebb_conv_attrs attrs,
+                                      ebb_ints output_padding);
+#define ebb_conv_transpose1d(x, ...) ebb_conv_transpose1d(EBB_AT(x), __VA_ARGS__)
+#define ebb_conv_transpose2d(x, ...) ebb_conv_transpose2d(EBB_AT(x), __VA_ARGS__)
+#define ebb_conv_transpose3d(x, ...) ebb_conv_transpose3d(EBB_AT(x), __VA_ARGS__)
+
+typedef struct ebb_im2col_attrs {
+    ebb_ints window;                    /* taps; must be given */
+    ebb_ints stride, padding, dilation; /* as in ebb_conv_attrs */
+} ebb_im2col_attrs;
+/* All windows as rows (Saitoh 2016, 7.4.3): x [batch, channels, ...] gives [batch * windows, channels * taps], so that
+ * a convolution is a product with the transposed [filters, channels * taps]. */
+EBB_API ebb_node ebb_im2col(ebb_node x, ebb_im2col_attrs attrs);
+#define ebb_im2col(x, ...) ebb_im2col(EBB_AT(x), __VA_ARGS__)
+/* The adjoint of im2col: rows added up where they came from in an image of `shape`, which im2col would make into the
+ * shape of `columns` (else BAD_SHAPE). */
+EBB_API ebb_node ebb_col2im(ebb_node columns, ebb_shape shape, ebb_im2col_attrs attrs);
+#define ebb_col2im(columns, ...) ebb_col2im(EBB_AT(columns), __VA_ARGS__)
+
+typedef struct ebb_pool_attrs {
+    ebb_ints window;   /* taps; must be given */
+    ebb_ints stride;   /* none: the window */
+    ebb_ints padding;  /* as in ebb_conv_attrs; below the window's span. Never a maximum */
+    ebb_ints dilation; /* none: 1 */
+    bool ceil_mode;    /* the number of windows is rounded up, as long as the last one starts before the padding at the end */
+    bool count_include_pad; /* avg_pool: padding counts as zeros; else the mean is over what lies in x */
+} ebb_pool_attrs;
+/* The maximum of each window, channel by channel; NaN if any is. The gradient goes to the first maximum in the window
+ * (row-major). A window wholly in the padding gives -inf. BAD_ATTRIBUTE: no window, or too much padding. */
+EBB_API ebb_node ebb_max_pool(ebb_node x, ebb_pool_attrs attrs);
+/* The mean of each window. With `count_include_pad` the divisor counts x and its padding, but not what ceil_mode adds
+ * behind them. A window wholly in the padding gives 0. */
+EBB_API ebb_node ebb_avg_pool(ebb_node x, ebb_pool_attrs attrs);
+/* One window over all: [batch, channels, 1...]. */
+EBB_API ebb_node ebb_global_max_pool(ebb_node x);
+EBB_API ebb_node ebb_global_avg_pool(ebb_node x);
+/* Means of as many windows as `sizes` says (one value for each spatial dimension, or one for all): window i of n over
+ * `size` elements goes from i size / n rounded down to (i + 1) size / n rounded up. BAD_ATTRIBUTE: sizes below 1. */
+EBB_API ebb_node ebb_adaptive_avg_pool(ebb_node x, ebb_ints sizes);
+#define ebb_max_pool(x, ...) ebb_max_pool(EBB_AT(x), __VA_ARGS__)
+#define ebb_avg_pool(x, ...) ebb_avg_pool(EBB_AT(x), __VA_ARGS__)
+#define ebb_global_max_pool(x) ebb_global_max_pool(EBB_AT(x))
+#define ebb_global_avg_pool(x) ebb_global_avg_pool(EBB_AT(x))
+#define ebb_adaptive_avg_pool(x, ...) ebb_adaptive_avg_pool(EBB_AT(x), __VA_ARGS__)
+
 /* ---- normalization, attention, dropout ---- */
 
 typedef struct ebb_norm_attrs {
@@ -421,6 +611,84 @@ EBB_API ebb_node ebb_layer_norm(ebb_node x, ebb_node scale, ebb_node shift, ebb_
 /* scale x / sqrt(mean(x^2) + epsilon) (Zhang & Sennrich 2019); the rest as layer_norm. */
 EBB_API ebb_node ebb_rms_norm(ebb_node x, ebb_node scale, ebb_axes axes, double epsilon);
 #define ebb_rms_norm(x, ...) ebb_rms_norm(EBB_AT(x), __VA_ARGS__)
+
+/* The ops of this block take x [batch, channels, ...] of rank 2 or more. scale, shift, mean and variance are
+ * [channels]; scale and shift may be EBB_NONE: 1 and 0. epsilon as in layer_norm. F64, F32. BAD_SHAPE, BAD_DTYPE,
+ * BAD_ATTRIBUTE. */
+typedef struct ebb_batch_norm_attrs {
+    double epsilon; /* added to the variance, >= 0 */
+} ebb_batch_norm_attrs;
+/* For training: scale (x - mean) / sqrt(variance + epsilon) + shift, with mean and variance (over n, not n-1) of each
+ * channel over the batch and all other dimensions (Ioffe & Szegedy 2015, algorithm 1); [batch, features] is the
+ * per-feature form of Saitoh 2016, 6.3 (whose code treats images as that too: reshape to [batch, -1]). *mean and
+ * *variance (either may be NULL) get the statistics; no elements: NaN. ebb_nn_batch_norm keeps running ones. */
+EBB_API ebb_node ebb_batch_norm(ebb_node x, ebb_node scale, ebb_node shift, double epsilon, ebb_node *mean,
+                                ebb_node *variance);
+#define ebb_batch_norm(x, ...) ebb_batch_norm(EBB_AT(x), __VA_ARGS__)
+/* The same with statistics that are given: an affine function of x (algorithm 2, step 11). */
+EBB_API ebb_node ebb_batch_norm_inference(ebb_node x, ebb_node scale, ebb_node shift, ebb_node mean,
+                                          ebb_node variance, double epsilon);
+#define ebb_batch_norm_inference(x, ...) ebb_batch_norm_inference(EBB_AT(x), __VA_ARGS__)
+typedef struct ebb_group_norm_attrs {
+    int64_t groups;
+    double epsilon;
+} ebb_group_norm_attrs;
+/* Mean and variance of each of `groups` runs of neighbouring channels, over those channels and all dimensions behind
+ * them, in each example of its own (Wu & He 2018). `groups` divides the channels. */
+EBB_API ebb_node ebb_group_norm(ebb_node x, ebb_node scale, ebb_node shift, int64_t groups, double epsilon);
+#define ebb_group_norm(x, ...) ebb_group_norm(EBB_AT(x), __VA_ARGS__)
+/* With one channel a group (Ulyanov, Vedaldi & Lempitsky 2016). */
+EBB_API ebb_node ebb_instance_norm(ebb_node x, ebb_node scale, ebb_node shift, double epsilon);
+#define ebb_instance_norm(x, ...) ebb_instance_norm(EBB_AT(x), __VA_ARGS__)
+typedef struct ebb_lrn_attrs {
+    int64_t size; /* n: channels that count, c in the middle; odd */
+    double alpha, beta;
+    double k;     /* > 0 */
+    bool divide;  /* alpha / size in the place of alpha, as PyTorch, ONNX, Caffe and oneDNN have it */
+} ebb_lrn_attrs;
+/* Local response normalization across channels: x_c / (k + alpha sum_j x_j^2)^beta, j from c - size/2 to c + size/2 as far
+ * as they exist (Krizhevsky, Sutskever & Hinton 2012, section 3.3: size 5, alpha 1e-4, beta 0.75, k 2, alpha not
+ * divided). BAD_ATTRIBUTE: size even or below 1, alpha negative, k not positive, or any not finite. */
+EBB_API ebb_node ebb_lrn(ebb_node x, ebb_lrn_attrs attrs);
+#define ebb_lrn(x, ...) ebb_lrn(EBB_AT(x), __VA_ARGS__)
+
+/* ---- images: x [batch, channels, height, width] ---- */
+
+typedef enum ebb_resize_mode { EBB_RESIZE_NEAREST, EBB_RESIZE_BILINEAR } ebb_resize_mode;
+/* Where result i of n_out lies in x with n_in elements; the names are those of ONNX Resize. */
+typedef enum ebb_resize_coordinates {
+    EBB_RESIZE_HALF_PIXEL,    /* (i + 1/2) n_in / n_out - 1/2; PyTorch's align_corners=False */
+    EBB_RESIZE_ALIGN_CORNERS, /* i (n_in - 1) / (n_out - 1); 0 if n_out is 1 */
+    EBB_RESIZE_ASYMMETRIC     /* i n_in / n_out; with EBB_RESIZE_FLOOR PyTorch's mode="nearest" */
+} ebb_resize_coordinates;
+typedef enum ebb_resize_rounding { /* of nearest; the first two differ for halves only */
+    EBB_RESIZE_PREFER_FLOOR,
+    EBB_RESIZE_PREFER_CEIL, /* with EBB_RESIZE_HALF_PIXEL PyTorch's mode="nearest-exact" */
+    EBB_RESIZE_FLOOR,
+    EBB_RESIZE_CEIL
+} ebb_resize_rounding;
+typedef struct ebb_resize_attrs {
+    int64_t height, width; /* of the result */
+    int mode;              /* ebb_resize_mode */
+    int coordinates;       /* ebb_resize_coordinates */
+    int rounding;          /* ebb_resize_rounding */
+} ebb_resize_attrs;
+/* Resampled to height x width as ONNX Resize (version 19) with sizes; places are fractions, so nothing rounds; neighbours
+ * outside x are those at its edge. No antialiasing. F64, F32. BAD_SHAPE: rank not 4, or size 0 made larger;
+ * BAD_ATTRIBUTE: a size outside 0..2^30, no such mode, coordinates or rounding. */
+EBB_API ebb_node ebb_resize2d(ebb_node x, ebb_resize_attrs attrs);
+#define ebb_resize2d(x, ...) ebb_resize2d(EBB_AT(x), __VA_ARGS__)
+/* Channels as a matrix [groups, channels/groups], transposed (Zhang et al. 2018, ShuffleNet); x [batch, channels, ...].
+ * BAD_ATTRIBUTE: groups does not divide the channels. */
+EBB_API ebb_node ebb_channel_shuffle(ebb_node x, int64_t groups);
+#define ebb_channel_shuffle(x, groups) ebb_channel_shuffle(EBB_AT(x), groups)
+/* [batch, c r r, height, width] -> [batch, c, height r, width r] (Shi et al. 2016, eq. 4): y[n, c, h r + i, w r + j] =
+ * x[n, (c r + i) r + j, h, w], as PyTorch (ONNX DepthToSpace, mode CRD); and back. BAD_SHAPE: rank not 4; BAD_ATTRIBUTE:
+ * a size that does not divide. */
+EBB_API ebb_node ebb_pixel_shuffle(ebb_node x, int64_t factor);
+EBB_API ebb_node ebb_pixel_unshuffle(ebb_node x, int64_t factor);
+#define ebb_pixel_shuffle(x, factor) ebb_pixel_shuffle(EBB_AT(x), factor)
+#define ebb_pixel_unshuffle(x, factor) ebb_pixel_unshuffle(EBB_AT(x), factor)
 
 typedef struct ebb_attention_attrs {
     double scale; /* of the scores; 0: 1/sqrt(dim) */
