@@ -3,33 +3,12 @@
 #include "backends/backends.h"
 #include "graph/graph_build.h"
 #include "ops/descriptors.h"
-#include "runtime/runtime.h"
+#include "runtime/lowering.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* The value of a node: a buffer, and how it lies there. */
-typedef struct value {
-    uint32_t buffer;
-    uint32_t view; /* place in views, plus one; 0: dense from the buffer's start */
-} value;
-
-typedef struct view {
-    ebb_layout layout;
-    uint32_t dense; /* buffer of a dense copy; EBB_NO_BUFFER: there is none yet */
-} view;
-
-typedef struct lowering {
-    ebb_executable *e;
-    value *values;         /* by node id */
-    ebb_list views;        /* view */
-    ebb_operand *operands; /* room for two lists of the most inputs of a node */
-    size_t most_inputs;
-    ebb_compile_env env;
-    int scores[2][EBB_MAX_BACKENDS];
-} lowering;
-
-static const value no_value = { EBB_NO_BUFFER, 0 };
+static const ebb_value no_value = { EBB_NO_BUFFER, 0, 0 };
 
 static ebb_status out_of_memory(ebb_executable *e)
 {
@@ -40,64 +19,7 @@ static ebb_status out_of_memory(ebb_executable *e)
 
 /* ---- regions and kernels ---- */
 
-static void *allocate_state(void *context, size_t size_bytes)
-{
-    ebb_executable *e = context;
-    void *block = ebb_arena_allocate(
-        &e->arena, size_bytes, size_bytes >= EBB_ALIGNMENT ? EBB_ALIGNMENT : sizeof(max_align_t));
-    if (block)
-        memset(block, 0, size_bytes);
-    return block;
-}
-
-static ebb_operand dense_operand(const ebb_type *type)
-{
-    return (ebb_operand){ .type = type, .layout = ebb_layout_dense(&type->shape) };
-}
-
-static bool operand_is_dense(const ebb_operand *operand)
-{
-    return ebb_layout_is_dense(&operand->layout, &operand->type->shape);
-}
-
-/* A kernel of the backend with the highest score. With `dense` inputs (NULL: the same) it is also
- * asked for those; *is_dense says which of the two the kernel wants. UNSUPPORTED if nobody takes
- * the region. */
-static ebb_status make_kernel(lowering *l, const ebb_region *region, const ebb_operand *dense,
-                              ebb_kernel *kernel, const ebb_backend **backend, bool *is_dense)
-{
-    ebb_executable *e = l->e;
-    e->error.message[0] = 0;
-    ebb_region variants[2] = { *region, *region };
-    int n_variants = dense ? 2 : 1;
-    variants[1].inputs = dense;
-    for (int v = 0; v < n_variants; v++)
-        for (int b = 0; b < e->n_backends; b++)
-            l->scores[v][b] = e->backends[b]->score(e->backends[b], &variants[v]);
-    for (;;) {
-        int best = EBB_SCORE_NONE, best_variant = 0, best_backend = 0;
-        for (int v = 0; v < n_variants; v++) {
-            for (int b = 0; b < e->n_backends; b++) {
-                if (l->scores[v][b] > best) {
-                    best = l->scores[v][b];
-                    best_variant = v;
-                    best_backend = b;
-                }
-            }
-        }
-        if (best == EBB_SCORE_NONE)
-            return EBB_UNSUPPORTED;
-        *backend = e->backends[best_backend];
-        *is_dense = best_variant == 1;
-        *kernel = (ebb_kernel){ 0 };
-        ebb_status status = (*backend)->compile(*backend, &variants[best_variant], &l->env, kernel);
-        if (status != EBB_UNSUPPORTED)
-            return status;
-        l->scores[best_variant][best_backend] = EBB_SCORE_NONE;
-    }
-}
-
-static ebb_status check_kernel(lowering *l, const ebb_step *step, const ebb_operand *inputs)
+static ebb_status check_kernel(ebb_lowering *l, const ebb_step *step, const ebb_operand *inputs)
 {
     const ebb_kernel *kernel = &step->kernel;
     const char *wrong = NULL;
@@ -151,37 +73,39 @@ static ebb_status add_buffer(ebb_executable *e, ebb_buffer_kind kind, size_t ind
     return EBB_OK;
 }
 
-static view *view_of(const lowering *l, value v)
+static ebb_argument argument_of(const ebb_lowering *l, uint32_t id)
 {
-    return v.view ? (view *)l->views.items + (v.view - 1) : NULL;
-}
-
-static ebb_operand operand_of(const lowering *l, uint32_t id)
-{
-    value v = l->values[id];
-    const ebb_type *type = ebb_node_type(ebb_graph_node(l->e->graph, id));
-    ebb_operand operand = { .type = type,
-                            .is_steady = ebb_executable_buffers(l->e)[v.buffer].is_steady };
-    operand.layout = v.view ? view_of(l, v)->layout : ebb_layout_dense(&type->shape);
-    return operand;
-}
-
-static ebb_argument argument_of(const lowering *l, uint32_t id)
-{
-    value v = l->values[id];
+    ebb_value v = l->values[id];
     ebb_argument argument = { .buffer = v.buffer, .is_whole = !v.view };
     if (v.view) {
         ebb_dtype dtype = ebb_node_type(ebb_graph_node(l->e->graph, id))->dtype;
-        argument.offset_bytes = (size_t)view_of(l, v)->layout.offset * ebb_dtype_bytes(dtype);
+        argument.is_whole = ebb_value_view_of(l, v)->is_wished;
+        argument.offset_bytes =
+            (size_t)ebb_value_view_of(l, v)->layout.offset * ebb_dtype_bytes(dtype);
     }
     return argument;
+}
+
+/* The value of `id` lies in `buffer`, in a layout that fills it. */
+static ebb_status set_value(ebb_lowering *l, uint32_t id, uint32_t buffer, const ebb_layout *layout)
+{
+    const ebb_shape *shape = &ebb_node_type(ebb_graph_node(l->e->graph, id))->shape;
+    l->values[id] = (ebb_value){ .buffer = buffer };
+    if (ebb_layout_is_dense(layout, shape))
+        return EBB_OK;
+    ebb_value_view *added = ebb_list_add(&l->views, l->e->allocator, sizeof *added, 1);
+    if (!added)
+        return out_of_memory(l->e);
+    *added = (ebb_value_view){ .layout = *layout, .is_wished = true };
+    l->values[id].view = (uint32_t)l->views.n;
+    return EBB_OK;
 }
 
 /* ---- steps ---- */
 
 /* Appends a step with an ARENA buffer for each result; first_result: the first of those buffers.
  * The kernel is the step's from here on, also on failure. */
-static ebb_status add_step(lowering *l, ebb_step step, const ebb_region *region,
+static ebb_status add_step(ebb_lowering *l, ebb_step step, const ebb_region *region,
                            const ebb_argument *inputs, uint32_t *first_result)
 {
     ebb_executable *e = l->e;
@@ -220,23 +144,39 @@ static ebb_status add_step(lowering *l, ebb_step step, const ebb_region *region,
     return check_kernel(l, added, region->inputs);
 }
 
-/* A step that makes the value of a node dense, in a buffer of its own. */
-static ebb_status copy_value(lowering *l, uint32_t id, uint32_t *buffer)
+/* A step that copies the value of a node into a layout, in a buffer of its own: in the order of
+ * that layout the copy is dense. */
+static ebb_status copy_value(ebb_lowering *l, uint32_t id, const ebb_layout *layout,
+                             uint32_t *buffer)
 {
     ebb_executable *e = l->e;
-    ebb_operand input = operand_of(l, id), result = dense_operand(input.type);
-    ebb_region region = { .op = &ebb_op_copy,
-                          .n_inputs = 1,
-                          .n_results = 1,
-                          .inputs = &input,
-                          .results = &result,
-                          .n_threads = e->n_threads };
-    ebb_step step = { .node = id, .is_copy = true };
-    bool is_dense;
-    ebb_status status = make_kernel(l, &region, NULL, &step.kernel, &step.backend, &is_dense);
+    ebb_operand input = ebb_operand_of(l, id);
+    ebb_order order;
+    const bool is_dense = ebb_layout_is_dense(layout, &input.type->shape);
+    const ebb_value_view *seen = ebb_value_view_of(l, l->values[id]);
+    const bool is_reorder = !is_dense || (seen && seen->is_wished);
+    if (!is_dense) {
+        (void)ebb_order_find(layout, &input.type->shape, &order);
+        input.type = ebb_type_permute(l, &order, input.type);
+        if (!input.type)
+            return out_of_memory(e);
+        input.layout = ebb_order_permute(&order, &input.layout);
+    }
+    ebb_operand result = ebb_operand_dense(input.type);
+    ebb_variant only = { .backend = -1 };
+    only.region = (ebb_region){ .op = &ebb_op_copy,
+                                .n_inputs = 1,
+                                .n_results = 1,
+                                .inputs = &input,
+                                .results = &result,
+                                .n_threads = e->n_threads };
+    ebb_step step = { .node = id, .is_copy = true, .is_reorder = is_reorder };
+    int chosen;
+    ebb_status status =
+        ebb_choose_kernel(e, &l->env, &only, 1, &step.kernel, &step.backend, &chosen);
     if (status == EBB_UNSUPPORTED) { /* the list is the user's own, or dense only */
         step.backend = &ebb_backend_native;
-        status = step.backend->compile(step.backend, &region, &l->env, &step.kernel);
+        status = step.backend->compile(step.backend, &only.region, &l->env, &step.kernel);
     }
     if (status) {
         char text[EBB_NODE_TEXT_BYTES];
@@ -245,32 +185,58 @@ static ebb_status copy_value(lowering *l, uint32_t id, uint32_t *buffer)
                         ebb_node_text(ebb_graph_node(e->graph, id), text), why.message);
     }
     ebb_argument argument = argument_of(l, id);
-    return add_step(l, step, &region, &argument, buffer);
+    return add_step(l, step, &only.region, &argument, buffer);
 }
 
-/* The buffer of a dense copy of a value that is a view; one copy serves all. */
-static ebb_status dense_copy(lowering *l, uint32_t id, uint32_t *buffer)
+/* The buffer of the copy of a value in this layout, if there is one. */
+static bool find_copy(const ebb_lowering *l, uint32_t id, const ebb_layout *layout,
+                      uint32_t *buffer)
 {
-    *buffer = view_of(l, l->values[id])->dense;
-    if (*buffer != EBB_NO_BUFFER)
+    const ebb_shape *shape = &ebb_node_type(ebb_graph_node(l->e->graph, id))->shape;
+    const ebb_value_copy *copies = l->copies.items;
+    for (uint32_t at = l->values[id].copies; at; at = copies[at - 1].next) {
+        if (ebb_layout_agrees(&copies[at - 1].layout, layout, shape)) {
+            *buffer = copies[at - 1].buffer;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The buffer of a copy of a value in this layout, which fills it; one copy serves all. */
+static ebb_status copy_once(ebb_lowering *l, uint32_t id, const ebb_layout *layout,
+                            uint32_t *buffer)
+{
+    if (find_copy(l, id, layout, buffer))
         return EBB_OK;
-    ebb_status status = copy_value(l, id, buffer);
-    if (!status)
-        view_of(l, l->values[id])->dense = *buffer;
-    return status;
+    ebb_status status = copy_value(l, id, layout, buffer);
+    if (status)
+        return status;
+    ebb_value_copy *added = ebb_list_add(&l->copies, l->e->allocator, sizeof *added, 1);
+    if (!added)
+        return out_of_memory(l->e);
+    *added = (ebb_value_copy){ .layout = *layout, .buffer = *buffer, .next = l->values[id].copies };
+    l->values[id].copies = (uint32_t)l->copies.n;
+    return EBB_OK;
+}
+
+static ebb_status dense_copy(ebb_lowering *l, uint32_t id, uint32_t *buffer)
+{
+    ebb_layout dense = ebb_layout_dense(&ebb_node_type(ebb_graph_node(l->e->graph, id))->shape);
+    return copy_once(l, id, &dense, buffer);
 }
 
 /* ---- nodes ---- */
 
 /* The node as a layout in its input's buffer; *is_view false: the rule cannot, not even for a dense
  * input. */
-static ebb_status lower_view(lowering *l, ebb_node node, bool *is_view)
+static ebb_status lower_view(ebb_lowering *l, ebb_node node, bool *is_view)
 {
     ebb_executable *e = l->e;
     const ebb_op *op = ebb_node_op(node);
     const ebb_type *type = ebb_node_type(node);
     uint32_t input = ebb_node_input_ids(node)[0], buffer = l->values[input].buffer;
-    ebb_operand operand = operand_of(l, input);
+    ebb_operand operand = ebb_operand_of(l, input);
     ebb_layout layout = { .offset = 0 };
     ebb_view rule = { .op = op,
                       .attrs = ebb_node_attrs(node),
@@ -288,21 +254,26 @@ static ebb_status lower_view(lowering *l, ebb_node node, bool *is_view)
     }
     if (!*is_view)
         return EBB_OK;
-    l->values[node.id] = (value){ .buffer = buffer };
+    l->values[node.id] = (ebb_value){ .buffer = buffer };
     e->stats.n_views++;
     bool is_whole = layout.offset == 0 && ebb_layout_is_dense(&layout, &type->shape) &&
                     ebb_type_bytes(type) == ebb_executable_buffers(e)[buffer].bytes;
     if (is_whole)
         return EBB_OK;
-    view *added = ebb_list_add(&l->views, e->allocator, sizeof *added, 1);
+    ebb_value_view *added = ebb_list_add(&l->views, e->allocator, sizeof *added, 1);
     if (!added)
         return out_of_memory(e);
-    *added = (view){ .layout = layout, .dense = EBB_NO_BUFFER };
+    ebb_order order;
+    const ebb_value_view *seen =
+        buffer == l->values[input].buffer ? ebb_value_view_of(l, l->values[input]) : NULL;
+    *added = (ebb_value_view){ .layout = layout };
+    added->is_wished = seen && seen->is_wished && ebb_order_find(&layout, &type->shape, &order) &&
+                       ebb_type_bytes(type) == ebb_executable_buffers(e)[buffer].bytes;
     l->values[node.id].view = (uint32_t)l->views.n;
     return EBB_OK;
 }
 
-static ebb_status fail_unsupported(lowering *l, ebb_node node)
+static ebb_status fail_unsupported(ebb_lowering *l, ebb_node node)
 {
     ebb_executable *e = l->e;
     char text[EBB_NODE_TEXT_BYTES], types[200] = "";
@@ -321,108 +292,102 @@ static ebb_status fail_unsupported(lowering *l, ebb_node node)
                     line, why.message[0] ? ": " : "", why.message);
 }
 
-/* The inputs of a node as arguments; those that are not dense by way of copies if `is_dense`. */
-static ebb_status fill_arguments(lowering *l, ebb_node node, bool is_dense,
-                                 const ebb_operand *operands, ebb_argument *arguments)
+/* The inputs of a node as arguments for a variant, whose dimensions stand in `order` (NULL: as they
+ * are): those that lie otherwise by way of copies. operands: as they lie. */
+static ebb_status fill_arguments(ebb_lowering *l, ebb_node node, const ebb_order *order,
+                                 const ebb_variant *variant, ebb_argument *arguments)
 {
     const uint32_t *ids = ebb_node_input_ids(node);
     for (int i = 0; i < ebb_node_n_inputs(node); i++) {
-        if (!is_dense || operand_is_dense(&operands[i])) {
+        const ebb_operand *wanted = &variant->region.inputs[i];
+        ebb_layout layout = wanted->layout;
+        if (wanted == &l->operands[i] ||
+            ebb_layout_agrees(&layout, &l->operands[i].layout, &wanted->type->shape)) {
             arguments[i] = argument_of(l, ids[i]);
             continue;
         }
+        if (order)
+            layout = ebb_order_permute_back(order, &layout);
         arguments[i] = (ebb_argument){ .is_whole = true };
-        ebb_status status = dense_copy(l, ids[i], &arguments[i].buffer);
+        ebb_status status = copy_once(l, ids[i], &layout, &arguments[i].buffer);
         if (status)
             return status;
     }
     return EBB_OK;
 }
 
-/* Fills operands[0..n) with the inputs as they are and operands[n..2n) with dense ones; returns
- * whether they differ. */
-static bool fill_operands(lowering *l, ebb_node node)
+static ebb_status fail_compiling(ebb_lowering *l, ebb_node node, ebb_status status)
 {
-    int n = ebb_node_n_inputs(node);
-    const uint32_t *ids = ebb_node_input_ids(node);
-    bool is_strided = false;
-    for (int i = 0; i < n; i++) {
-        l->operands[i] = operand_of(l, ids[i]);
-        l->operands[n + i] = l->operands[i];
-        if (l->values[ids[i]].view && !operand_is_dense(&l->operands[i])) {
-            l->operands[n + i] = dense_operand(l->operands[i].type);
-            is_strided = true;
-        }
-    }
-    return is_strided;
+    char text[EBB_NODE_TEXT_BYTES];
+    ebb_error why = l->e->error;
+    return ebb_fail(&l->e->error, status, "%s: compiling %s: %.200s", ebb_node_op(node)->name,
+                    ebb_node_text(node, text),
+                    why.message[0] ? why.message : ebb_status_text(status));
 }
 
-static ebb_region region_of(const lowering *l, ebb_node node, ebb_operand results[EBB_MAX_RESULTS])
+/* The step of the node, with a kernel for this variant. */
+static ebb_status add_node_step(ebb_lowering *l, ebb_node node, const ebb_order *order,
+                                const ebb_variant *variant, ebb_step step, uint32_t *first)
 {
-    const ebb_op *op = ebb_node_op(node);
-    for (int r = 0; r < op->n_results; r++)
-        results[r] =
-            dense_operand(ebb_node_type(ebb_graph_node(node.graph, node.id + (uint32_t)r)));
-    return (ebb_region){ .op = op,
-                         .attrs = ebb_node_attrs(node),
-                         .n_inputs = ebb_node_n_inputs(node),
-                         .n_results = op->n_results,
-                         .inputs = l->operands,
-                         .results = results,
-                         .n_threads = l->e->n_threads };
+    ebb_executable *e = l->e;
+    const int n_inputs = variant->region.n_inputs;
+    ebb_argument few[8], *arguments = few;
+    const size_t bytes = (size_t)n_inputs * sizeof *arguments;
+    ebb_status status = EBB_OK;
+    if (n_inputs > 8 && !(arguments = ebb_allocate(e->allocator, bytes)))
+        status = out_of_memory(e);
+    if (!status)
+        status = fill_arguments(l, node, order, variant, arguments);
+    if (status)
+        destroy_kernel(&step.kernel);
+    else
+        status = add_step(l, step, &variant->region, arguments, first);
+    if (arguments != few)
+        ebb_release(e->allocator, arguments, bytes);
+    return status;
 }
 
 /* *is_refused: nobody takes the node, but it can be decomposed. It gets buffers all the same, so
  * that lowering can go on and find the other ones. */
-static ebb_status lower_op(lowering *l, ebb_node node, bool *is_refused)
+static ebb_status lower_op(ebb_lowering *l, ebb_node node, bool *is_refused)
 {
     ebb_executable *e = l->e;
     const ebb_op *op = ebb_node_op(node);
-    ebb_operand results[EBB_MAX_RESULTS];
-    bool is_strided = fill_operands(l, node), is_dense = false;
-    ebb_region region = region_of(l, node, results);
+    ebb_order order;
+    bool follows;
+    int n_variants = ebb_fill_variants(l, node, &order, &follows), chosen = 0;
     ebb_step step = { .node = node.id };
     uint32_t first = 0;
-    ebb_status status = make_kernel(l, &region, is_strided ? l->operands + region.n_inputs : NULL,
-                                    &step.kernel, &step.backend, &is_dense);
+    if (n_variants == 0)
+        return out_of_memory(e);
+    ebb_status status = ebb_choose_kernel(e, &l->env, l->variants, n_variants, &step.kernel,
+                                          &step.backend, &chosen);
+    const ebb_variant *variant = &l->variants[chosen];
     *is_refused = status == EBB_UNSUPPORTED && op->decompose;
     if (*is_refused) {
         status = EBB_OK;
         for (int r = 0; r < op->n_results && !status; r++) {
             uint32_t buffer = EBB_NO_BUFFER;
-            status = add_buffer(e, EBB_BUFFER_ARENA, 0, results[r].type, &buffer);
+            status = add_buffer(e, EBB_BUFFER_ARENA, 0, l->variants[0].results[r].type, &buffer);
             first = r ? first : buffer;
         }
     } else if (status == EBB_UNSUPPORTED) {
         return fail_unsupported(l, node);
     } else if (status) {
-        char text[EBB_NODE_TEXT_BYTES];
-        ebb_error why = e->error;
-        return ebb_fail(&e->error, status, "%s: compiling %s: %.200s", op->name,
-                        ebb_node_text(node, text),
-                        why.message[0] ? why.message : ebb_status_text(status));
+        return fail_compiling(l, node, status);
     } else {
-        if (is_dense)
-            region.inputs = l->operands + region.n_inputs;
-        ebb_argument few[8], *arguments = few;
-        size_t bytes = (size_t)region.n_inputs * sizeof *arguments;
-        if (region.n_inputs > 8 && !(arguments = ebb_allocate(e->allocator, bytes))) {
-            status = out_of_memory(e);
-            destroy_kernel(&step.kernel);
-        } else if ((status = fill_arguments(l, node, is_dense, l->operands, arguments))) {
-            destroy_kernel(&step.kernel);
-        } else {
-            status = add_step(l, step, &region, arguments, &first);
-        }
-        if (arguments != few)
-            ebb_release(e->allocator, arguments, bytes);
+        status = add_node_step(l, node, follows ? &order : NULL, variant, step, &first);
     }
-    for (int r = 0; r < op->n_results && !status; r++)
-        l->values[node.id + (uint32_t)r] = (value){ .buffer = first + (uint32_t)r };
+    for (int r = 0; r < op->n_results && !status; r++) {
+        ebb_layout layout = variant->results[r].layout;
+        if (follows)
+            layout = ebb_order_permute_back(&order, &layout);
+        status = set_value(l, node.id + (uint32_t)r, first + (uint32_t)r, &layout);
+    }
     return status;
 }
 
-static ebb_status add_source(lowering *l, uint32_t id, ebb_buffer_kind kind, size_t index,
+static ebb_status add_source(ebb_lowering *l, uint32_t id, ebb_buffer_kind kind, size_t index,
                              bool is_steady, uint32_t *place)
 {
     const ebb_type *type = ebb_node_type(ebb_graph_node(l->e->graph, id));
@@ -430,11 +395,11 @@ static ebb_status add_source(lowering *l, uint32_t id, ebb_buffer_kind kind, siz
     if (status)
         return status;
     ebb_executable_buffers(l->e)[*place].is_steady = is_steady;
-    l->values[id] = (value){ .buffer = *place };
+    l->values[id] = (ebb_value){ .buffer = *place };
     return EBB_OK;
 }
 
-static ebb_status lower_sources(lowering *l, const uint8_t *live)
+static ebb_status lower_sources(ebb_lowering *l, const uint8_t *live)
 {
     ebb_executable *e = l->e;
     ebb_status status = EBB_OK;
@@ -454,7 +419,7 @@ static ebb_status lower_sources(lowering *l, const uint8_t *live)
     return status;
 }
 
-static ebb_status lower_nodes(lowering *l, const uint8_t *live, uint8_t *refused,
+static ebb_status lower_nodes(ebb_lowering *l, const uint8_t *live, uint8_t *refused,
                               int64_t *n_refused)
 {
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(l->e->graph); id++) {
@@ -479,18 +444,19 @@ static ebb_status lower_nodes(lowering *l, const uint8_t *live, uint8_t *refused
 }
 
 /* Values that fetches read and updates write. */
-static ebb_status lower_outputs(lowering *l)
+static ebb_status lower_outputs(ebb_lowering *l)
 {
     ebb_executable *e = l->e;
     for (size_t i = 0; i < e->n_fetches; i++) {
         ebb_fetch_slot *fetch = &e->fetches[i];
-        ebb_operand operand = operand_of(l, fetch->node);
-        const view *seen = view_of(l, l->values[fetch->node]);
+        ebb_operand operand = ebb_operand_of(l, fetch->node);
+        const ebb_layout dense = ebb_layout_dense(&operand.type->shape);
         fetch->type = operand.type;
         fetch->source = argument_of(l, fetch->node);
-        if (seen && seen->dense != EBB_NO_BUFFER) {
-            fetch->source = (ebb_argument){ .buffer = seen->dense, .is_whole = true };
-        } else if (!operand_is_dense(&operand)) {
+        uint32_t copied;
+        if (find_copy(l, fetch->node, &dense, &copied)) {
+            fetch->source = (ebb_argument){ .buffer = copied, .is_whole = true };
+        } else if (!ebb_layout_is_dense(&operand.layout, &operand.type->shape)) {
             fetch->is_strided = true;
             fetch->layout = operand.layout;
             fetch->layout.offset = 0;
@@ -503,13 +469,15 @@ static ebb_status lower_outputs(lowering *l)
         uint32_t id = e->variables[i].value;
         if (!id)
             continue;
-        value v = l->values[id];
+        ebb_value v = l->values[id];
         uint32_t buffer = v.buffer;
         ebb_status status = EBB_OK;
+        const ebb_layout dense =
+            ebb_layout_dense(&ebb_node_type(ebb_graph_node(e->graph, id))->shape);
         if (v.view)
             status = dense_copy(l, id, &buffer);
         else if (ebb_executable_buffers(e)[v.buffer].kind != EBB_BUFFER_ARENA)
-            status = copy_value(l, id, &buffer);
+            status = copy_value(l, id, &dense, &buffer);
         if (status)
             return status;
         e->moves[e->n_moves++] = (ebb_move){ .buffer = buffer, .variable = (uint32_t)i };
@@ -519,11 +487,11 @@ static ebb_status lower_outputs(lowering *l)
 
 /* ---- all ---- */
 
-static ebb_status start_lowering(lowering *l, ebb_executable *e)
+static ebb_status start_lowering(ebb_lowering *l, ebb_executable *e)
 {
-    *l = (lowering){ .e = e };
+    *l = (ebb_lowering){ .e = e };
     l->env = (ebb_compile_env){
-        .allocate = allocate_state, .context = e, .log = e->log, .error = &e->error
+        .allocate = ebb_lowering_allocate, .context = e, .log = e->log, .error = &e->error
     };
     uint32_t n = ebb_graph_n_nodes(e->graph);
     for (uint32_t id = 1; id <= n; id++) {
@@ -532,19 +500,23 @@ static ebb_status start_lowering(lowering *l, ebb_executable *e)
             l->most_inputs = n_inputs;
     }
     l->values = ebb_allocate(e->allocator, ((size_t)n + 1) * sizeof *l->values);
-    l->operands = ebb_allocate(e->allocator, 2 * l->most_inputs * sizeof *l->operands);
-    if (!l->values || !l->operands)
+    l->operands =
+        ebb_allocate(e->allocator, EBB_MAX_VARIANTS * l->most_inputs * sizeof *l->operands);
+    l->layouts = ebb_allocate(e->allocator, l->most_inputs * sizeof *l->layouts);
+    if (!l->values || !l->operands || !l->layouts)
         return out_of_memory(e);
     for (uint32_t id = 0; id <= n; id++)
         l->values[id] = no_value;
     return EBB_OK;
 }
 
-static void finish_lowering(lowering *l)
+static void finish_lowering(ebb_lowering *l)
 {
     const ebb_allocator *a = l->e->allocator;
-    ebb_list_finish(&l->views, a, sizeof(view));
-    ebb_release(a, l->operands, 2 * l->most_inputs * sizeof *l->operands);
+    ebb_list_finish(&l->views, a, sizeof(ebb_value_view));
+    ebb_list_finish(&l->copies, a, sizeof(ebb_value_copy));
+    ebb_release(a, l->operands, EBB_MAX_VARIANTS * l->most_inputs * sizeof *l->operands);
+    ebb_release(a, l->layouts, l->most_inputs * sizeof *l->layouts);
     ebb_release(a, l->values, ((size_t)ebb_graph_n_nodes(l->e->graph) + 1) * sizeof *l->values);
 }
 
@@ -569,7 +541,7 @@ static ebb_status reserve_lists(ebb_executable *e, const uint8_t *live)
 ebb_status ebb_executable_lower(ebb_executable *e, const uint8_t *live, uint8_t *refused,
                                 int64_t *n_refused)
 {
-    lowering l;
+    ebb_lowering l;
     *n_refused = 0;
     ebb_status status = start_lowering(&l, e);
     if (!status)
@@ -598,8 +570,19 @@ void ebb_executable_unlower(ebb_executable *e)
     e->stats.n_views = 0;
 }
 
+/* The least score that keeps a library op whole. Plain loops do where there are only those; beside
+ * the native kernels, which take the parts, they would be far slower than the decomposition. */
+static int score_of_whole(const ebb_executable *e)
+{
+    for (int b = 0; b < e->n_backends; b++)
+        if (e->backends[b]->score == ebb_backend_native.score)
+            return EBB_SCORE_REFERENCE + 1;
+    return EBB_SCORE_REFERENCE;
+}
+
 int64_t ebb_executable_find_library(ebb_executable *e, const uint8_t *live, uint8_t *replace)
 {
+    const int enough = score_of_whole(e);
     int64_t n_found = 0;
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph); id++) {
         ebb_node node = ebb_graph_node(e->graph, id);
@@ -609,12 +592,12 @@ int64_t ebb_executable_find_library(ebb_executable *e, const uint8_t *live, uint
             continue;
         ebb_operand inputs[16], results[EBB_MAX_RESULTS];
         for (int i = 0; i < n; i++)
-            inputs[i] = dense_operand(ebb_node_type(ebb_node_input(node, i)));
-        lowering l = { .e = e, .operands = inputs };
-        ebb_region region = region_of(&l, node, results);
+            inputs[i] = ebb_operand_dense(ebb_node_type(ebb_node_input(node, i)));
+        ebb_lowering l = { .e = e, .operands = inputs };
+        ebb_region region = ebb_region_of(&l, node, results);
         bool is_taken = false;
         for (int b = 0; b < e->n_backends && !is_taken; b++)
-            is_taken = e->backends[b]->score(e->backends[b], &region) > EBB_SCORE_NONE;
+            is_taken = e->backends[b]->score(e->backends[b], &region) >= enough;
         replace[id] = !is_taken;
         n_found += !is_taken;
     }

@@ -3,6 +3,8 @@
  *   compile.c     checks, pipeline, the order of all of it
  *   decompose.c   library ops that no backend takes, by their parts
  *   lower.c       graph -> steps with kernels, and the buffers they use
+ *   arrange.c     the layouts in which a node may be computed; layout.c: layouts without gaps
+ *   choose.c      which backend computes a node, in which of them
  *   order.c       where steps stand, which may write variables, what lives when
  *   bind.c        memory for everything, pointers into the steps
  *   executable.c  runs
@@ -66,7 +68,7 @@ typedef struct ebb_step {
     const ebb_backend *backend;
     uint32_t node; /* of the executable's graph; for a copy: the node whose value is copied */
     int32_t n_inputs, n_results;
-    bool is_copy;
+    bool is_copy, is_reorder; /* a reorder: a copy into or out of a wished layout */
     size_t first_argument;
     size_t read_bytes, written_bytes;
 } ebb_step;

@@ -4,9 +4,7 @@
 #include <string.h>
 
 /* Side of the square blocks in which a transposed operand is copied. */
-#define BLOCK 32
-/* Elements of 4 bytes in a cache line. */
-#define SQUARE 16
+#define BLOCK 64
 
 typedef struct copy_state {
     ebb_walk walk;
@@ -15,7 +13,10 @@ typedef struct copy_state {
     int near;
     int64_t near_blocks, last_blocks, n_tasks;
     int64_t result_strides[EBB_MAX_RANK];
+    int64_t offset_bytes; /* of the first element, from where the input is */
     int n_threads;
+    const ebb_move_table *move;
+    bool is_streamed; /* past the caches */
 } copy_state;
 
 static void copy_rows(void *context, int index, int n)
@@ -29,7 +30,8 @@ static void copy_rows(void *context, int index, int n)
     end = end * 64 < walk->n_elements ? end * 64 : walk->n_elements;
     if (begin >= end)
         return;
-    ebb_cursor cursor = ebb_cursor_at(walk, call->inputs[0], begin);
+    ebb_cursor cursor =
+        ebb_cursor_at(walk, (const char *)call->inputs[0] + state->offset_bytes, begin);
     ebb_cursor_read(&cursor, end - begin,
                     (char *)call->results[0] + (size_t)begin * walk->element_bytes);
 }
@@ -46,75 +48,8 @@ static void copy_rows(void *context, int index, int n)
                 to[i * to_near + j] = from[i * from_near + j * from_last];                         \
     }
 COPY_BLOCK(uint8_t, copy_block_1)
-COPY_BLOCK(uint32_t, copy_any_block_4)
+COPY_BLOCK(uint32_t, copy_block_4)
 COPY_BLOCK(uint64_t, copy_block_8)
-
-typedef uint32_t lanes __attribute__((vector_size(16)));
-
-static lanes load_lanes(const uint32_t *p)
-{
-    lanes v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-/* Squares of 4 times 4 elements in registers. */
-static void copy_square(const uint32_t *from, int64_t from_last, uint32_t *to, int64_t to_near)
-{
-    lanes a = load_lanes(from), b = load_lanes(from + from_last);
-    lanes c = load_lanes(from + 2 * from_last), d = load_lanes(from + 3 * from_last);
-    lanes ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    lanes ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    lanes cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    lanes cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    const lanes rows[4] = { __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
-                            __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
-                            __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
-                            __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7) };
-    for (int i = 0; i < 4; i++)
-        memcpy(to + i * to_near, &rows[i], sizeof rows[i]);
-}
-
-/* Squares of 16 by way of a buffer: each cache line is read at once and written at once, which is
- * faster where rows lie a power of two apart, so that they share few places of the cache. */
-static void copy_large_square(const uint32_t *from, int64_t from_last, uint32_t *to,
-                              int64_t to_near)
-{
-    uint32_t buffer[SQUARE][SQUARE];
-    for (int j = 0; j < SQUARE; j += 4)
-        for (int i = 0; i < SQUARE; i += 4)
-            copy_square(from + i + j * from_last, from_last, &buffer[i][j], SQUARE);
-    for (int i = 0; i < SQUARE; i++)
-        memcpy(to + i * to_near, buffer[i], sizeof buffer[i]);
-}
-
-static void copy_block_4(const char *source, int64_t from_near, int64_t from_last, char *target,
-                         int64_t to_near, int64_t n_near, int64_t n_last)
-{
-    const uint32_t *from = (const uint32_t *)(const void *)source;
-    uint32_t *to = (uint32_t *)(void *)target;
-    int64_t near = 0, last = 0; /* done: a rectangle of so many */
-    if (from_near == 1) {
-        const bool collides = from_last % 256 == 0 || to_near % 256 == 0;
-        const int64_t side = collides && n_near >= SQUARE && n_last >= SQUARE ? SQUARE : 4;
-        near = n_near / side * side;
-        last = n_last / side * side;
-        for (int64_t j = 0; j < last; j += side)
-            for (int64_t i = 0; i < near; i += side) {
-                const uint32_t *square = from + i + j * from_last;
-                if (side == 4)
-                    copy_square(square, from_last, to + i * to_near + j, to_near);
-                else
-                    copy_large_square(square, from_last, to + i * to_near + j, to_near);
-            }
-    }
-    if (last < n_last)
-        copy_any_block_4((const char *)(from + last * from_last), from_near, from_last,
-                         (char *)(to + last), to_near, near, n_last - last);
-    if (near < n_near)
-        copy_any_block_4((const char *)(from + near * from_near), from_near, from_last,
-                         (char *)(to + near * to_near), to_near, n_near - near, n_last);
-}
 
 static void copy_blocks(void *context, int index, int n)
 {
@@ -139,13 +74,27 @@ static void copy_blocks(void *context, int index, int n)
             rest /= walk->dims[d];
         }
         int64_t n_near = walk->dims[near] - i, n_last = walk->dims[last] - j;
+        n_near = n_near < BLOCK ? n_near : BLOCK;
+        n_last = n_last < BLOCK ? n_last : BLOCK;
+        const char *source = (const char *)call->inputs[0] + state->offset_bytes + from * bytes;
+        char *target = (char *)call->results[0] + to * bytes;
+        if (bytes == 4 && walk->strides[near] == 1) {
+            state->move->transpose(&(ebb_transposed){ .from = source,
+                                                      .to = target,
+                                                      .from_last = walk->strides[last],
+                                                      .to_near = state->result_strides[near],
+                                                      .n_near = n_near,
+                                                      .n_last = n_last,
+                                                      .is_streamed = state->is_streamed });
+            continue;
+        }
         (bytes == 4   ? copy_block_4
          : bytes == 8 ? copy_block_8
-                      : copy_block_1)(
-            (const char *)call->inputs[0] + from * bytes, walk->strides[near], walk->strides[last],
-            (char *)call->results[0] + to * bytes, state->result_strides[near],
-            n_near < BLOCK ? n_near : BLOCK, n_last < BLOCK ? n_last : BLOCK);
+                      : copy_block_1)(source, walk->strides[near], walk->strides[last], target,
+                                      state->result_strides[near], n_near, n_last);
     }
+    if (state->is_streamed)
+        state->move->finish_stream();
 }
 
 static ebb_status run_copy(const ebb_call *call)
@@ -170,6 +119,9 @@ static ebb_status compile_layout(const ebb_region *region, const ebb_layout *lay
     ebb_walk *walk = &state->walk;
     *walk = ebb_walk_make(&type->shape, layout->strides, ebb_dtype_bytes(type->dtype));
     const int last = walk->rank - 1;
+    state->move = ebb_native_isa(env)->move;
+    state->is_streamed = ebb_type_bytes(type) >= EBB_STREAM_BYTES;
+    state->offset_bytes = layout->offset * (int64_t)walk->element_bytes;
     state->result_strides[last] = 1;
     for (int i = last - 1; i >= 0; i--)
         state->result_strides[i] = state->result_strides[i + 1] * walk->dims[i + 1];
@@ -204,7 +156,9 @@ static int score_copy(const ebb_region *region)
 static ebb_status compile_copy(const ebb_region *region, const ebb_compile_env *env,
                                ebb_kernel *kernel)
 {
-    return compile_layout(region, &region->inputs[0].layout, env, kernel);
+    ebb_layout layout = region->inputs[0].layout;
+    layout.offset = 0; /* is in the pointer */
+    return compile_layout(region, &layout, env, kernel);
 }
 
 const ebb_native_kind ebb_native_copy = { score_copy, compile_copy };
@@ -223,7 +177,7 @@ static bool find_view(const ebb_region *region, ebb_layout *layout)
                       .result = &region->results[0].type->shape,
                       .input_layout = &from,
                       .result_layout = layout };
-    return region->op->view(&view) && layout->offset == 0;
+    return region->op->view(&view);
 }
 
 static int score_view(const ebb_region *region)

@@ -138,7 +138,7 @@ static ebb_status compile_loss(const ebb_region *region, const ebb_compile_env *
     if (!state)
         return EBB_OUT_OF_MEMORY;
     const ebb_type *type = region->inputs[0].type;
-    const ebb_vector_isa *isa = ebb_vector_isa_here();
+    const ebb_vector_isa *isa = ebb_native_isa(env);
     state->dtype = type->dtype;
     state->attrs = *(const ebb_cross_entropy_attrs *)region->attrs;
     state->table = type->dtype == EBB_F32 ? isa->softmax_f32 : isa->softmax_f64;

@@ -1,8 +1,11 @@
-/* Element-wise ops over operands of any layout: dense ones are used where they lie, others come in tiles. */
+/* Element-wise ops over operands of any layout: dense ones are used where they lie, others come in
+ * tiles. */
 #include "backends/native/native.h"
 #include <string.h>
 
 #define TILE_BYTES 4096
+/* Where the result goes past the caches: short tiles, so that stores and arithmetic overlap. */
+#define STREAM_TILE_BYTES 1024
 #define MAX_OPERANDS 3
 
 typedef enum operand_kind {
@@ -20,9 +23,12 @@ typedef struct map_state {
     operand_kind kinds[MAX_OPERANDS];
     ebb_walk walks[MAX_OPERANDS];
     int64_t n_elements;
-    int64_t tile;       /* elements at a time */
-    int64_t row;        /* a tile ends at its multiples, so that long rows can be used where they lie; 0: nowhere */
+    int64_t tile; /* elements at a time */
+    int64_t row;  /* a tile ends at its multiples, so that long rows can be used where they lie; 0:
+                     nowhere */
     size_t result_bytes; /* of an element */
+    bool is_streamed;    /* the result goes past the caches, unless it lies on an input */
+    const ebb_move_table *move;
 } map_state;
 
 typedef struct map_run {
@@ -54,6 +60,32 @@ static void fill_periodic(char *buffer, size_t buffer_bytes, const void *data, s
     }
 }
 
+static bool streams(const map_state *state, const ebb_call *call)
+{
+    for (int i = 0; i < state->n_inputs; i++)
+        if (call->inputs[i] == call->results[0])
+            return false;
+    return state->is_streamed;
+}
+
+/* All operands are dense: tile by tile through a buffer. */
+static void stream_dense(const map_state *state, int64_t n, char *result, const void **inputs)
+{
+    _Alignas(64) char buffer[STREAM_TILE_BYTES];
+    for (int64_t begin = 0; begin < n; begin += state->tile) {
+        const int64_t length = n - begin < state->tile ? n - begin : state->tile;
+        const size_t length_bytes = (size_t)length * state->result_bytes;
+        for (int i = 0; i < state->n_inputs; i++)
+            ebb_native_prefetch(inputs[i], (size_t)length * state->walks[i].element_bytes);
+        state->map(length, buffer, inputs);
+        state->move->stream(result, buffer, length_bytes);
+        for (int i = 0; i < state->n_inputs; i++)
+            inputs[i] = (const char *)inputs[i] + (size_t)length * state->walks[i].element_bytes;
+        result += length_bytes;
+    }
+    state->move->finish_stream();
+}
+
 static void map_part(void *context, int index, int n)
 {
     const map_run *run = context;
@@ -66,16 +98,21 @@ static void map_part(void *context, int index, int n)
     if (begin >= end)
         return;
     char *result = (char *)run->call->results[0] + (size_t)begin * state->result_bytes;
+    const bool is_streamed = streams(state, run->call);
     const void *inputs[MAX_OPERANDS + 1];
     inputs[state->n_inputs] = state->attrs;
     if (state->is_dense) {
         for (int i = 0; i < state->n_inputs; i++)
-            inputs[i] = (const char *)run->call->inputs[i] +
-                        (size_t)begin * state->walks[i].element_bytes;
-        state->map(end - begin, result, inputs);
+            inputs[i] =
+                (const char *)run->call->inputs[i] + (size_t)begin * state->walks[i].element_bytes;
+        if (is_streamed)
+            stream_dense(state, end - begin, result, inputs);
+        else
+            state->map(end - begin, result, inputs);
         return;
     }
     _Alignas(64) char buffers[MAX_OPERANDS][2 * TILE_BYTES];
+    _Alignas(64) char result_buffer[TILE_BYTES];
     ebb_cursor cursors[MAX_OPERANDS];
     for (int i = 0; i < state->n_inputs; i++) {
         const ebb_walk *walk = &state->walks[i];
@@ -102,11 +139,21 @@ static void map_part(void *context, int index, int n)
                 inputs[i] = buffers[i] + (size_t)(begin % walk->dims[1]) * walk->element_bytes;
             else
                 inputs[i] = ebb_cursor_take(&cursors[i], length, buffers[i]);
+            if (is_streamed && state->kinds[i] == OPERAND_DENSE)
+                ebb_native_prefetch(inputs[i], (size_t)length * walk->element_bytes);
         }
-        state->map(length, result, inputs);
-        result += (size_t)length * state->result_bytes;
+        const size_t length_bytes = (size_t)length * state->result_bytes;
+        if (is_streamed) {
+            state->map(length, result_buffer, inputs);
+            state->move->stream(result, result_buffer, length_bytes);
+        } else {
+            state->map(length, result, inputs);
+        }
+        result += length_bytes;
         begin += length;
     }
+    if (is_streamed)
+        state->move->finish_stream();
 }
 
 static ebb_status run_map(const ebb_call *call)
@@ -142,22 +189,25 @@ static ebb_status compile_with(const ebb_region *region, const ebb_compile_env *
         else if (bytes == state->result_bytes)
             kernel->inplace_inputs |= 1u << i;
     }
-    state->tile = TILE_BYTES / (int64_t)longest;
+    state->is_streamed = (size_t)state->n_elements * state->result_bytes >= EBB_STREAM_BYTES;
+    state->move = ebb_native_isa(env)->move;
+    longest = state->result_bytes > longest ? state->result_bytes : longest;
+    state->tile = (state->is_streamed ? STREAM_TILE_BYTES : TILE_BYTES) / (int64_t)longest;
     for (int i = 0; i < region->n_inputs; i++) {
         const ebb_walk *walk = &state->walks[i];
         if (state->kinds[i] == OPERAND_WALK && walk->strides[walk->rank - 1] == 1 &&
             walk->dims[walk->rank - 1] >= state->tile / 2)
             state->row = walk->dims[walk->rank - 1];
     }
-    kernel->n_threads = state->n_threads =
-        ebb_native_threads(region, state->n_elements, threshold);
+    kernel->n_threads = state->n_threads = ebb_native_threads(region, state->n_elements, threshold);
     kernel->run = run_map;
     kernel->state = state;
-    kernel->implementation = ebb_vector_isa_here()->name;
+    kernel->implementation = ebb_native_isa(env)->name;
     return EBB_OK;
 }
 
-/* Reading many elements that lie far apart costs a cache line each: a blocked copy first is better. */
+/* Reading many elements that lie far apart costs a cache line each: a blocked copy first is better.
+ */
 static int score_layouts(const ebb_region *region)
 {
     if (region->n_inputs > MAX_OPERANDS)
@@ -176,26 +226,30 @@ static int score_layouts(const ebb_region *region)
 
 /* ---- ops of the table ---- */
 
-static const ebb_map_row *find_row(const ebb_op *op)
+static const ebb_map_row *find_row(const ebb_vector_isa *isa, const ebb_op *op)
 {
-    const ebb_map_table *table = ebb_vector_isa_here()->map;
+    const ebb_map_table *table = isa->map;
     for (int i = 0; i < table->n_rows; i++)
         if (table->rows[i].op == op)
             return &table->rows[i];
     return NULL;
 }
 
-bool ebb_native_is_map(const ebb_op *op) { return find_row(op) != NULL; }
+bool ebb_native_is_map(const ebb_op *op)
+{
+    return find_row(ebb_vector_isa_here(), op) != NULL;
+}
 
 static int score_map(const ebb_region *region)
 {
-    const ebb_map_row *row = find_row(region->op);
+    const ebb_map_row *row = find_row(ebb_vector_isa_here(), region->op);
     if (!row || !row->maps[region->inputs[0].type->dtype])
         return EBB_SCORE_NONE;
     return score_layouts(region);
 }
 
-/* The expression in the table tells: a call of a function other than those that are one instruction. */
+/* The expression in the table tells: a call of a function other than those that are one
+ * instruction. */
 static bool is_costly(const char *expression)
 {
     static const char *const cheap[] = { "fabs)", "sqrt)", "floor)", "ceil)", "trunc)", "rint)" };
@@ -214,7 +268,7 @@ static bool is_costly(const char *expression)
 static ebb_status compile_map(const ebb_region *region, const ebb_compile_env *env,
                               ebb_kernel *kernel)
 {
-    const ebb_map_row *row = find_row(region->op);
+    const ebb_map_row *row = find_row(ebb_native_isa(env), region->op);
     return compile_with(region, env, kernel, row->maps[region->inputs[0].type->dtype],
                         is_costly(row->expression) ? EBB_COSTLY_WORK : EBB_CHEAP_WORK);
 }
@@ -223,9 +277,9 @@ const ebb_native_kind ebb_native_map = { score_map, compile_map };
 
 /* ---- select ---- */
 
-static ebb_map find_select(const ebb_region *region)
+static ebb_map find_select(const ebb_vector_isa *isa, const ebb_region *region)
 {
-    const ebb_map_table *table = ebb_vector_isa_here()->map;
+    const ebb_map_table *table = isa->map;
     size_t bytes = ebb_dtype_bytes(region->results[0].type->dtype);
     return bytes == 1   ? table->select_1
            : bytes == 4 ? table->select_4
@@ -235,34 +289,35 @@ static ebb_map find_select(const ebb_region *region)
 
 static int score_select(const ebb_region *region)
 {
-    return find_select(region) ? score_layouts(region) : EBB_SCORE_NONE;
+    return find_select(ebb_vector_isa_here(), region) ? score_layouts(region) : EBB_SCORE_NONE;
 }
 
 static ebb_status compile_select(const ebb_region *region, const ebb_compile_env *env,
                                  ebb_kernel *kernel)
 {
-    return compile_with(region, env, kernel, find_select(region), EBB_CHEAP_WORK);
+    return compile_with(region, env, kernel, find_select(ebb_native_isa(env), region),
+                        EBB_CHEAP_WORK);
 }
 
 const ebb_native_kind ebb_native_select = { score_select, compile_select };
 
 /* ---- cast ---- */
 
-static ebb_map find_cast(const ebb_region *region)
+static ebb_map find_cast(const ebb_vector_isa *isa, const ebb_region *region)
 {
-    return ebb_vector_isa_here()
-        ->map->cast[region->inputs[0].type->dtype][region->results[0].type->dtype];
+    return isa->map->cast[region->inputs[0].type->dtype][region->results[0].type->dtype];
 }
 
 static int score_cast(const ebb_region *region)
 {
-    return find_cast(region) ? score_layouts(region) : EBB_SCORE_NONE;
+    return find_cast(ebb_vector_isa_here(), region) ? score_layouts(region) : EBB_SCORE_NONE;
 }
 
 static ebb_status compile_cast(const ebb_region *region, const ebb_compile_env *env,
                                ebb_kernel *kernel)
 {
-    return compile_with(region, env, kernel, find_cast(region), EBB_CHEAP_WORK);
+    return compile_with(region, env, kernel, find_cast(ebb_native_isa(env), region),
+                        EBB_CHEAP_WORK);
 }
 
 const ebb_native_kind ebb_native_cast = { score_cast, compile_cast };

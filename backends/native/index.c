@@ -1,7 +1,7 @@
 /* Ops of indices: one_hot, argmax, argmin. */
+#include "ops/index.h"
 #include "backends/native/native.h"
 #include "ops/build.h"
-#include "ops/index.h"
 #include <string.h>
 
 /* ---- one_hot ---- */
@@ -107,20 +107,51 @@ ARG_ROWS(double, argmax_f64, >)
 ARG_ROWS(float, argmin_f32, <)
 ARG_ROWS(double, argmin_f64, <)
 
+/* Integers, which are compared one by one. */
+#define ARG_INTEGERS(T, name, IS_BEYOND)                                                           \
+    static void name(const argmax_state *state, const T *x, int64_t *result, int64_t begin,        \
+                     int64_t end)                                                                  \
+    {                                                                                              \
+        const int64_t n_inner = state->n_inner;                                                    \
+        for (int64_t i = begin; i < end; i++) {                                                    \
+            const T *row = x + i / n_inner * state->n * n_inner + i % n_inner;                     \
+            int64_t best = 0;                                                                      \
+            T extremum = row[0];                                                                   \
+            for (int64_t j = 1; j < state->n; j++)                                                 \
+                if (row[j * n_inner] IS_BEYOND extremum) {                                         \
+                    extremum = row[j * n_inner];                                                   \
+                    best = j;                                                                      \
+                }                                                                                  \
+            result[i] = best;                                                                      \
+        }                                                                                          \
+    }
+ARG_INTEGERS(int64_t, argmax_i64, >)
+ARG_INTEGERS(int64_t, argmin_i64, <)
+ARG_INTEGERS(int32_t, argmax_i32, >)
+ARG_INTEGERS(int32_t, argmin_i32, <)
+ARG_INTEGERS(uint8_t, argmax_u8, >)
+ARG_INTEGERS(uint8_t, argmin_u8, <)
+
 static void argmax_part(void *context, int index, int n)
 {
     const ebb_call *call = context;
     const argmax_state *state = call->state;
     int64_t begin, end;
     ebb_parallel_part(state->n_outer * state->n_inner, index, n, &begin, &end);
-    if (state->is_min && state->dtype == EBB_F32)
-        argmin_f32(state, call->inputs[0], call->results[0], begin, end);
-    else if (state->is_min)
-        argmin_f64(state, call->inputs[0], call->results[0], begin, end);
-    else if (state->dtype == EBB_F32)
-        argmax_f32(state, call->inputs[0], call->results[0], begin, end);
-    else
-        argmax_f64(state, call->inputs[0], call->results[0], begin, end);
+#define ARG_CASE(dtype, suffix)                                                                    \
+    case dtype:                                                                                    \
+        (state->is_min ? argmin_##suffix : argmax_##suffix)(state, call->inputs[0],                \
+                                                            call->results[0], begin, end);         \
+        break
+    switch (state->dtype) {
+        ARG_CASE(EBB_F64, f64);
+        ARG_CASE(EBB_F32, f32);
+        ARG_CASE(EBB_I64, i64);
+        ARG_CASE(EBB_I32, i32);
+    default:
+        ARG_CASE(EBB_U8, u8);
+    }
+#undef ARG_CASE
 }
 
 static ebb_status run_argmax(const ebb_call *call)
@@ -128,11 +159,6 @@ static ebb_status run_argmax(const ebb_call *call)
     const argmax_state *state = call->state;
     ebb_parallel(state->n_threads, argmax_part, (void *)call);
     return EBB_OK;
-}
-
-static int score_argmax(const ebb_region *region)
-{
-    return ebb_dtype_is_float(region->inputs[0].type->dtype) ? score_dense(region) : EBB_SCORE_NONE;
 }
 
 static ebb_status compile_argmax(const ebb_region *region, const ebb_compile_env *env,
@@ -143,12 +169,13 @@ static ebb_status compile_argmax(const ebb_region *region, const ebb_compile_env
         return EBB_OUT_OF_MEMORY;
     const ebb_type *type = region->inputs[0].type;
     const ebb_axis_attrs *attrs = region->attrs;
-    const ebb_vector_isa *isa = ebb_vector_isa_here();
+    const ebb_vector_isa *isa = ebb_native_isa(env);
     const int axis = ebb_axis_of(attrs->axis, type->shape.rank);
     state->dtype = type->dtype;
     state->is_min = region->op == &ebb_op_argmin;
-    state->extremum = (type->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64)
-                          ->run[state->is_min ? EBB_REDUCE_MIN : EBB_REDUCE_MAX];
+    if (ebb_dtype_is_float(type->dtype))
+        state->extremum = (type->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64)
+                              ->run[state->is_min ? EBB_REDUCE_MIN : EBB_REDUCE_MAX];
     state->n_outer = state->n_inner = 1;
     state->n = type->shape.dims[axis];
     for (int i = 0; i < type->shape.rank; i++) {
@@ -165,4 +192,4 @@ static ebb_status compile_argmax(const ebb_region *region, const ebb_compile_env
     return EBB_OK;
 }
 
-const ebb_native_kind ebb_native_argmax = { score_argmax, compile_argmax };
+const ebb_native_kind ebb_native_argmax = { score_dense, compile_argmax };

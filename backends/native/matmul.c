@@ -185,7 +185,7 @@ static ebb_status compile_matmul(const ebb_region *region, const ebb_compile_env
     matmul_state *state = ebb_native_allocate(region, env, sizeof *state);
     if (!state)
         return EBB_OUT_OF_MEMORY;
-    const ebb_vector_isa *isa = ebb_vector_isa_here();
+    const ebb_vector_isa *isa = ebb_native_isa(env);
     state->dtype = region->results[0].type->dtype;
     state->bytes = ebb_dtype_bytes(state->dtype);
     state->table = state->dtype == EBB_F32 ? isa->product_f32 : isa->product_f64;

@@ -1,4 +1,5 @@
 /* The native backend: Ebb's own kernels for what oneDNN lacks or does less well. */
+#include "backends/native/channels.h"
 #include "backends/native/native.h"
 
 static const struct {
@@ -6,6 +7,7 @@ static const struct {
     const ebb_native_kind *kind;
 } kinds[] = {
     { &ebb_op_copy, &ebb_native_copy },
+    { &ebb_op_iota, &ebb_native_iota },
     { &ebb_op_select, &ebb_native_select },
     { &ebb_op_cast, &ebb_native_cast },
     { &ebb_op_reduce_sum, &ebb_native_reduce },
@@ -17,6 +19,13 @@ static const struct {
     { &ebb_op_norm_l2, &ebb_native_reduce },
     { &ebb_op_logsumexp, &ebb_native_reduce },
     { &ebb_op_variance, &ebb_native_reduce },
+    { &ebb_op_reduce_sum, &ebb_native_fold },
+    { &ebb_op_reduce_prod, &ebb_native_fold },
+    { &ebb_op_reduce_max, &ebb_native_fold },
+    { &ebb_op_reduce_min, &ebb_native_fold },
+    { &ebb_op_reduce_any, &ebb_native_fold },
+    { &ebb_op_reduce_all, &ebb_native_fold },
+    { &ebb_op_cumsum, &ebb_native_cumsum },
     { &ebb_op_argmax, &ebb_native_argmax },
     { &ebb_op_argmin, &ebb_native_argmax },
     { &ebb_op_matmul, &ebb_native_matmul },
@@ -28,44 +37,98 @@ static const struct {
     { &ebb_op_layer_norm_grad, &ebb_native_norm },
     { &ebb_op_rms_norm, &ebb_native_norm },
     { &ebb_op_rms_norm_grad, &ebb_native_norm },
+    { &ebb_op_batch_norm, &ebb_native_batch_norm },
+    { &ebb_op_batch_norm_inference, &ebb_native_batch_norm },
+    { &ebb_op_batch_norm_grad, &ebb_native_batch_norm },
+    { &ebb_op_conv, &ebb_native_conv },
+    { &ebb_op_conv_input_grad, &ebb_native_conv },
+    { &ebb_op_conv_weight_grad, &ebb_native_conv },
+    { &ebb_op_conv_weight_bias_grad, &ebb_native_conv },
+    { &ebb_op_max_pool, &ebb_native_pool },
+    { &ebb_op_max_pool_grad, &ebb_native_pool },
+    { &ebb_op_avg_pool, &ebb_native_pool },
+    { &ebb_op_avg_pool_grad, &ebb_native_pool },
+    { &ebb_op_lrn, &ebb_native_lrn },
+    { &ebb_op_lrn_grad, &ebb_native_lrn },
+    { &ebb_op_resize2d, &ebb_native_resize },
+    { &ebb_op_resize2d_adjoint, &ebb_native_resize },
+    { &ebb_op_concat, &ebb_native_concat },
+    { &ebb_op_pad, &ebb_native_spread },
+    { &ebb_op_slice_grad, &ebb_native_spread },
     { &ebb_op_one_hot, &ebb_native_one_hot },
+    { &ebb_op_gather, &ebb_native_gather },
+    { &ebb_op_gather_along_axis, &ebb_native_gather },
+    { &ebb_op_scatter, &ebb_native_scatter },
+    { &ebb_op_scatter_add, &ebb_native_scatter },
+    { &ebb_op_scatter_along_axis, &ebb_native_scatter },
+    { &ebb_op_scatter_add_along_axis, &ebb_native_scatter },
+    { &ebb_op_top_k, &ebb_native_top_k },
     { &ebb_op_random_uniform, &ebb_native_random },
     { &ebb_op_random_normal, &ebb_native_random },
 };
 
-static const ebb_native_kind *find_kind(const ebb_op *op)
+/* The first kind that takes the region; an op may have one for floats and one for integers. */
+static const ebb_native_kind *find_kind(const ebb_region *region, int *score)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (kinds[i].op == op)
-            return kinds[i].kind;
+    const ebb_op *op = region->op;
+    const ebb_native_kind *kind = NULL;
+    *score = EBB_SCORE_NONE;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && *score == EBB_SCORE_NONE; i++)
+        if (kinds[i].op == op) {
+            kind = kinds[i].kind;
+            *score = kind->score(region);
+        }
+    if (kind)
+        return kind;
     if (ebb_native_is_map(op))
-        return &ebb_native_map;
-    if ((op->traits & EBB_TRAIT_VIEW) && op->view)
-        return &ebb_native_view;
-    return NULL;
+        kind = &ebb_native_map;
+    else if ((op->traits & EBB_TRAIT_VIEW) && op->view)
+        kind = &ebb_native_view;
+    if (kind)
+        *score = kind->score(region);
+    return kind;
 }
 
 static int score_region(const ebb_backend *backend, const ebb_region *region)
 {
     (void)backend;
-    const ebb_native_kind *kind = find_kind(region->op);
-    return kind ? kind->score(region) : EBB_SCORE_NONE;
+    int score;
+    (void)find_kind(region, &score);
+    return score;
 }
 
 static ebb_status compile_region(const ebb_backend *backend, const ebb_region *region,
                                  const ebb_compile_env *env, ebb_kernel *kernel)
 {
-    if (score_region(backend, region) == EBB_SCORE_NONE)
+    int score;
+    const ebb_native_kind *kind = find_kind(region, &score);
+    if (score == EBB_SCORE_NONE)
         return ebb_fail(env->error, EBB_UNSUPPORTED, "%s: no native kernel for this region",
                         region->op->name);
     kernel->never_fails = !(region->op->traits & EBB_TRAIT_FALLIBLE);
-    return find_kind(region->op)->compile(region, env, kernel);
+    const ebb_native_env native = { *env, backend->user ? backend->user : ebb_vector_isa_here() };
+    return kind->compile(region, &native.env, kernel);
 }
 
+static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
+                         ebb_layout *results)
+{
+    (void)backend;
+    int score;
+    const ebb_native_kind *kind = find_kind(region, &score);
+    if (kind == &ebb_native_pool)
+        return ebb_native_pool_wish(region, inputs, results);
+    return (kind == &ebb_native_batch_norm || kind == &ebb_native_lrn ||
+            kind == &ebb_native_resize) &&
+           ebb_channels_wish(region, inputs, results);
+}
+
+/* A copy whose `user` is an ebb_vector_isa uses that one: for tests. */
 const ebb_backend ebb_backend_native = {
     .name = "native",
     .score = score_region,
     .compile = compile_region,
+    .layouts = wish_layouts,
 };
 
 void *ebb_native_allocate(const ebb_region *region, const ebb_compile_env *env, size_t size_bytes)

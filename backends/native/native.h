@@ -15,9 +15,12 @@ typedef struct ebb_native_kind {
     ebb_status (*compile)(const ebb_region *region, const ebb_compile_env *env, ebb_kernel *kernel);
 } ebb_native_kind;
 
-extern const ebb_native_kind ebb_native_map, ebb_native_select, ebb_native_cast, ebb_native_copy,
-    ebb_native_view, ebb_native_reduce, ebb_native_softmax, ebb_native_cross_entropy,
-    ebb_native_one_hot, ebb_native_argmax, ebb_native_random, ebb_native_matmul, ebb_native_norm;
+extern const ebb_native_kind ebb_native_iota, ebb_native_map, ebb_native_select, ebb_native_cast,
+    ebb_native_copy, ebb_native_view, ebb_native_reduce, ebb_native_softmax,
+    ebb_native_cross_entropy, ebb_native_one_hot, ebb_native_argmax, ebb_native_random,
+    ebb_native_matmul, ebb_native_norm, ebb_native_batch_norm, ebb_native_lrn, ebb_native_resize,
+    ebb_native_pool, ebb_native_conv, ebb_native_concat, ebb_native_spread, ebb_native_gather,
+    ebb_native_scatter, ebb_native_top_k, ebb_native_fold, ebb_native_cumsum;
 
 /* True if ops/elementwise.def has a row for this op. */
 bool ebb_native_is_map(const ebb_op *op);
@@ -26,6 +29,29 @@ bool ebb_native_is_map(const ebb_op *op);
 void *ebb_native_allocate(const ebb_region *region, const ebb_compile_env *env, size_t size_bytes);
 
 bool ebb_native_all_dense(const ebb_region *region);
+
+/* Results from this size on are written past the caches: little of them would stay there until they
+ * are read. */
+#define EBB_STREAM_BYTES ((size_t)16 << 20)
+
+/* Asks for n_bytes that will be read EBB_AHEAD_BYTES later; may lie behind the end of a block. */
+#define EBB_AHEAD_BYTES 2048
+static inline void ebb_native_prefetch(const void *data, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i += 64)
+        __builtin_prefetch((const char *)data + EBB_AHEAD_BYTES + i, 0, 2);
+}
+
+/* While a kernel is compiled: the instruction set that it shall use. `env` comes from the native
+ * backend, which compiles with this around it. */
+typedef struct ebb_native_env {
+    ebb_compile_env env;
+    const ebb_vector_isa *isa;
+} ebb_native_env;
+static inline const ebb_vector_isa *ebb_native_isa(const ebb_compile_env *env)
+{
+    return ((const ebb_native_env *)(const void *)env)->isa;
+}
 
 /* Work below which a second thread costs more than it brings, about 4 us, in elements. */
 enum {
@@ -50,6 +76,9 @@ static inline bool ebb_walk_is_dense(const ebb_walk *walk)
 {
     return walk->rank == 1 && (walk->strides[0] == 1 || walk->dims[0] <= 1);
 }
+
+/* n elements that are `stride` apart, to `target`; stride 0: n times the one. */
+void ebb_row_read(const char *data, int64_t stride, int64_t n, size_t element_bytes, void *target);
 
 typedef struct ebb_cursor {
     const ebb_walk *walk;

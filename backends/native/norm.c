@@ -22,6 +22,9 @@ static void norm_part(void *context, int index, int n)
     char *result = (char *)call->results[0] + skipped;
     ebb_norm_rows rows = state->rows;
     rows.n_rows = end - begin;
+    for (int i = 0; i < 3 && (i < 2 || state->has_third); i++)
+        if (call->inputs[i] == call->results[0]) /* its lines are in the cache */
+            rows.is_streamed = false;
     if (state->is_gradient)
         state->table->grad_rows(&rows, x, call->inputs[1], (const char *)call->inputs[2] + skipped,
                                 result);
@@ -58,7 +61,7 @@ static ebb_status compile_norm(const ebb_region *region, const ebb_compile_env *
         return EBB_OUT_OF_MEMORY;
     const ebb_type *type = region->inputs[0].type;
     const ebb_norm_attrs *attrs = region->attrs;
-    const ebb_vector_isa *isa = ebb_vector_isa_here();
+    const ebb_vector_isa *isa = ebb_native_isa(env);
     const unsigned mask = ebb_axes_mask(&attrs->axes, type->shape.rank);
     state->table = type->dtype == EBB_F32 ? isa->norm_f32 : isa->norm_f64;
     state->is_gradient = ebb_norm_is_gradient(region->op);
@@ -69,6 +72,7 @@ static ebb_status compile_norm(const ebb_region *region, const ebb_compile_env *
                                    .epsilon = attrs->epsilon };
     for (int i = 0; i < type->shape.rank; i++)
         *(mask & 1u << i ? &state->rows.n : &state->rows.n_rows) *= type->shape.dims[i];
+    state->rows.is_streamed = ebb_type_bytes(type) >= EBB_STREAM_BYTES;
     state->row_bytes = (size_t)state->rows.n * ebb_dtype_bytes(type->dtype);
     state->n_threads = ebb_native_threads(region, ebb_shape_elements(&type->shape), EBB_CHEAP_WORK);
     if (state->n_threads > state->rows.n_rows) /* a row is not shared out */

@@ -397,7 +397,7 @@ static ebb_status compile_reduce(const ebb_region *region, const ebb_compile_env
         return EBB_OUT_OF_MEMORY;
     const ebb_operand *input = &region->inputs[0];
     const ebb_reduce_attrs *attrs = region->attrs; /* of variance: its beginning */
-    const ebb_vector_isa *isa = ebb_vector_isa_here();
+    const ebb_vector_isa *isa = ebb_native_isa(env);
     state->kind = find_kind(region->op);
     state->dtype = input->type->dtype;
     state->bytes = ebb_dtype_bytes(state->dtype);

@@ -2,13 +2,14 @@
 #include "backends/native/native.h"
 #include "ops/build.h"
 
-#define LONG_ROW 256
+#define LONG_ROW 1024
 
 /* ---- softmax and log_softmax: x seen as [n_outer, n_classes, n_inner] ---- */
 
 typedef struct softmax_state {
     const ebb_softmax_table *table;
     bool is_log;
+    bool is_streamed; /* past the caches, unless in place */
     int64_t n_outer, n_classes, n_inner;
     int64_t n_blocks; /* of columns, if n_inner > 1 */
     size_t bytes;     /* of an element */
@@ -25,8 +26,9 @@ static void softmax_part(void *context, int index, int n)
     if (state->n_inner == 1) {
         ebb_parallel_part(state->n_outer, index, n, &begin, &end);
         size_t skipped = (size_t)(begin * state->n_classes) * state->bytes;
-        (state->is_log ? state->table->log_rows : state->table->rows)(
-            end - begin, state->n_classes, x + skipped, result + skipped);
+        (state->is_log ? state->table->log_rows
+                       : state->table->rows)(end - begin, state->n_classes, x + skipped,
+                                             result + skipped, state->is_streamed && x != result);
         return;
     }
     ebb_parallel_part(state->n_outer * state->n_blocks, index, n, &begin, &end);
@@ -55,15 +57,14 @@ static int score_softmax(const ebb_region *region)
     const ebb_axis_attrs *attrs = region->attrs;
     if (!ebb_native_all_dense(region))
         return EBB_SCORE_NONE;
-    /* oneDNN is at least as good at long rows. */
+    /* oneDNN is better at rows that are too long to be worked on in the first-level cache. */
     const int axis = ebb_axis_of(attrs->axis, shape->rank);
-    return axis == shape->rank - 1 && shape->dims[axis] >= LONG_ROW ? EBB_SCORE_NATIVE
-                                                                    : EBB_SCORE_BEST;
+    return axis == shape->rank - 1 && shape->dims[axis] > LONG_ROW ? EBB_SCORE_NATIVE
+                                                                   : EBB_SCORE_BEST;
 }
 
-static const ebb_softmax_table *find_table(ebb_dtype dtype)
+static const ebb_softmax_table *find_table(const ebb_vector_isa *isa, ebb_dtype dtype)
 {
-    const ebb_vector_isa *isa = ebb_vector_isa_here();
     return dtype == EBB_F32 ? isa->softmax_f32 : isa->softmax_f64;
 }
 
@@ -76,9 +77,10 @@ static ebb_status compile_softmax(const ebb_region *region, const ebb_compile_en
     const ebb_type *type = region->inputs[0].type;
     const ebb_axis_attrs *attrs = region->attrs;
     const int axis = ebb_axis_of(attrs->axis, type->shape.rank);
-    state->table = find_table(type->dtype);
+    state->table = find_table(ebb_native_isa(env), type->dtype);
     state->is_log = region->op == &ebb_op_log_softmax;
     state->bytes = ebb_dtype_bytes(type->dtype);
+    state->is_streamed = ebb_type_bytes(type) >= EBB_STREAM_BYTES;
     state->n_outer = state->n_inner = 1;
     state->n_classes = type->shape.dims[axis];
     for (int i = 0; i < type->shape.rank; i++) {

@@ -73,8 +73,7 @@ static void advance_in_row(ebb_cursor *cursor, int64_t n)
         }                                                                                          \
     } while (0)
 
-static void read_row(const char *data, int64_t stride, int64_t n, size_t element_bytes,
-                     void *target)
+void ebb_row_read(const char *data, int64_t stride, int64_t n, size_t element_bytes, void *target)
 {
     if (stride == 1)
         memcpy(target, data, (size_t)n * element_bytes);
@@ -93,7 +92,7 @@ void ebb_cursor_read(ebb_cursor *cursor, int64_t n, void *to)
     char *target = to;
     while (n > 0) {
         int64_t left = walk->dims[last] - cursor->index[last], run = n < left ? n : left;
-        read_row(cursor->data, walk->strides[last], run, walk->element_bytes, target);
+        ebb_row_read(cursor->data, walk->strides[last], run, walk->element_bytes, target);
         target += (size_t)run * walk->element_bytes;
         advance_in_row(cursor, run);
         n -= run;

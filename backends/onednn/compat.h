@@ -82,6 +82,11 @@ static inline size_t dn_view_bytes(dn_view view)
     return dnnl_memory_desc_get_size(view);
 }
 
+static inline bool dn_view_equal(dn_view a, dn_view b)
+{
+    return dnnl_memory_desc_equal(a, b) != 0;
+}
+
 /* Lives as long as `pd`. A scratchpad that is not needed has 0 bytes. */
 static inline dn_view dn_query(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
 {
@@ -125,6 +130,69 @@ static inline dnnl_status_t dn_softmax_forward(dn_pd pd, dnnl_engine_t engine,
 #else
     return dnnl_softmax_forward_primitive_desc_create(pd, engine, prop, algorithm, src, dst, axis,
                                                       attr);
+#endif
+}
+
+/* Where the windows of a convolution lie; a dilation of 0 is none. */
+typedef struct dn_window {
+    dnnl_dims_t strides, dilates, begin, end;
+} dn_window;
+
+/* `bias` may be NULL. */
+static inline dnnl_status_t dn_conv_forward(dn_pd pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
+                                            dn_view src, dn_view weights, dn_view bias, dn_view dst,
+                                            const dn_window *w, const_dnnl_primitive_attr_t attr)
+{
+#if DN_V2
+    DN_CREATE(convolution,
+              dnnl_dilated_convolution_forward_desc_init(
+                  &d, prop, dnnl_convolution_direct, src, weights, bias, dst, w->strides,
+                  w->dilates, w->begin, w->end),
+              NULL);
+#else
+    return dnnl_convolution_forward_primitive_desc_create(
+        pd, engine, prop, dnnl_convolution_direct, src, weights, bias, dst, w->strides, w->dilates,
+        w->begin, w->end, attr);
+#endif
+}
+
+/* `hint`: of the forward convolution. */
+static inline dnnl_status_t dn_conv_backward_data(dn_pd pd, dnnl_engine_t engine, dn_view diff_src,
+                                                  dn_view weights, dn_view diff_dst,
+                                                  const dn_window *w,
+                                                  const_dnnl_primitive_desc_t hint,
+                                                  const_dnnl_primitive_attr_t attr)
+{
+#if DN_V2
+    DN_CREATE(convolution,
+              dnnl_dilated_convolution_backward_data_desc_init(
+                  &d, dnnl_convolution_direct, diff_src, weights, diff_dst, w->strides, w->dilates,
+                  w->begin, w->end),
+              hint);
+#else
+    return dnnl_convolution_backward_data_primitive_desc_create(
+        pd, engine, dnnl_convolution_direct, diff_src, weights, diff_dst, w->strides, w->dilates,
+        w->begin, w->end, hint, attr);
+#endif
+}
+
+/* `diff_bias` may be NULL. */
+static inline dnnl_status_t dn_conv_backward_weights(dn_pd pd, dnnl_engine_t engine, dn_view src,
+                                                     dn_view diff_weights, dn_view diff_bias,
+                                                     dn_view diff_dst, const dn_window *w,
+                                                     const_dnnl_primitive_desc_t hint,
+                                                     const_dnnl_primitive_attr_t attr)
+{
+#if DN_V2
+    DN_CREATE(convolution,
+              dnnl_dilated_convolution_backward_weights_desc_init(
+                  &d, dnnl_convolution_direct, src, diff_weights, diff_bias, diff_dst, w->strides,
+                  w->dilates, w->begin, w->end),
+              hint);
+#else
+    return dnnl_convolution_backward_weights_primitive_desc_create(
+        pd, engine, dnnl_convolution_direct, src, diff_weights, diff_bias, diff_dst, w->strides,
+        w->dilates, w->begin, w->end, hint, attr);
 #endif
 }
 

@@ -38,7 +38,7 @@ int ebb_onednn_score_copy(const ebb_region *region)
         if (a.strides[i] <= 0)
             return EBB_SCORE_NONE;
     bool is_transposed = (a.n == 2 && a.strides[0] == 1) || (a.n == 3 && a.strides[1] == 1);
-    return is_transposed ? EBB_SCORE_BEST : EBB_SCORE_NONE;
+    return is_transposed ? EBB_SCORE_NATIVE : EBB_SCORE_NONE;
 }
 
 int ebb_onednn_threads_copy(const ebb_region *region)

@@ -12,12 +12,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#define CONV                                                                                       \
+    ebb_onednn_score_conv, ebb_onednn_threads_conv, ebb_onednn_compile_conv, ebb_onednn_layouts_conv
 static const ebb_onednn_family families[] = {
-    { &ebb_op_matmul, ebb_onednn_score_matmul, ebb_onednn_threads_matmul,
-      ebb_onednn_compile_matmul },
+    { &ebb_op_conv, CONV },
+    { &ebb_op_conv_input_grad, CONV },
+    { &ebb_op_conv_weight_grad, CONV },
+    { &ebb_op_conv_weight_bias_grad, CONV },
+    { &ebb_op_matmul, ebb_onednn_score_matmul, ebb_onednn_threads_matmul, ebb_onednn_compile_matmul,
+      NULL },
     { &ebb_op_softmax, ebb_onednn_score_softmax, ebb_onednn_threads_softmax,
-      ebb_onednn_compile_softmax },
-    { &ebb_op_copy, ebb_onednn_score_copy, ebb_onednn_threads_copy, ebb_onednn_compile_copy },
+      ebb_onednn_compile_softmax, NULL },
+    { &ebb_op_copy, ebb_onednn_score_copy, ebb_onednn_threads_copy, ebb_onednn_compile_copy, NULL },
 };
 
 static const ebb_onednn_family *find_family(const ebb_op *op)
@@ -55,7 +61,7 @@ static void EBB_PRINTF(2, 3) log_info(const ebb_compile_env *env, const char *fo
 }
 
 ebb_status ebb_onednn_bind(const ebb_onednn_state *state, ebb_onednn_primitive *primitive, int arg,
-                           dn_view desc, ebb_onednn_place place, int index, void *pointer,
+                           dn_view desc, ebb_onednn_place place, size_t index, void *pointer,
                            ebb_error *error)
 {
     int i = primitive->n_args;
@@ -100,6 +106,28 @@ ebb_status ebb_onednn_make(ebb_onednn_state *state, dnnl_primitive_desc_t pd, co
         kernel->scratch_bytes = scratch_bytes;
     }
     return ebb_onednn_check(dnnl_primitive_create(&state->main.handle, pd), what, env->error);
+}
+
+ebb_status ebb_onednn_make_reorder(ebb_onednn_state *state, ebb_onednn_primitive *reorder,
+                                   dn_view from, dn_view to, size_t *scratch_bytes,
+                                   ebb_error *error)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    ebb_status status =
+        ebb_onednn_check(dn_reorder(&pd, state->engine, from, to, state->attr), "reorder", error);
+    if (status)
+        return status;
+    dn_view scratchpad = dn_query(pd, dnnl_query_scratchpad_md);
+    const size_t bytes = dn_view_bytes(scratchpad), start = (*scratch_bytes + 63) / 64 * 64;
+    if (bytes > 0) {
+        status = ebb_onednn_bind(state, reorder, DNNL_ARG_SCRATCHPAD, scratchpad,
+                                 EBB_ONEDNN_SCRATCH, start, NULL, error);
+        *scratch_bytes = start + bytes;
+    }
+    if (!status)
+        status = ebb_onednn_check(dnnl_primitive_create(&reorder->handle, pd), "reorder", error);
+    dnnl_primitive_desc_destroy(pd);
+    return status;
 }
 
 static ebb_status run_pack(void *opaque, const void *input, void *packed)
@@ -159,7 +187,7 @@ static dnnl_status_t point_arguments(ebb_onednn_primitive *primitive, void *cons
             pointer = results[primitive->origins[i].index];
             break;
         case EBB_ONEDNN_SCRATCH:
-            pointer = scratch;
+            pointer = (char *)scratch + primitive->origins[i].index;
             break;
         case EBB_ONEDNN_FIXED:
             continue;
@@ -211,6 +239,8 @@ void ebb_onednn_clear(ebb_onednn_state *state)
 {
     clear_primitive(&state->main);
     clear_primitive(&state->pack);
+    clear_primitive(&state->before);
+    clear_primitive(&state->after);
 }
 
 static void destroy_state(void *opaque)
@@ -242,6 +272,14 @@ static int score_region(const ebb_backend *backend, const ebb_region *region)
     (void)backend;
     const ebb_onednn_family *family = find_family(region->op);
     return family ? family->score(region) : EBB_SCORE_NONE;
+}
+
+static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
+                         ebb_layout *results)
+{
+    (void)backend;
+    const ebb_onednn_family *family = find_family(region->op);
+    return family && family->layouts && family->layouts(region, inputs, results);
 }
 
 static ebb_status compile_region(const ebb_backend *backend, const ebb_region *region,
@@ -279,4 +317,5 @@ const ebb_backend ebb_backend_onednn = {
     .name = "onednn",
     .score = score_region,
     .compile = compile_region,
+    .layouts = wish_layouts,
 };

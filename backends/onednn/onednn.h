@@ -11,7 +11,7 @@ enum { EBB_ONEDNN_MAX_ARGS = 8, EBB_ONEDNN_NAME_BYTES = 64 };
 typedef enum ebb_onednn_place {
     EBB_ONEDNN_INPUT,   /* inputs[index] of the call */
     EBB_ONEDNN_RESULT,  /* results[index] */
-    EBB_ONEDNN_SCRATCH, /* the start of the scratch */
+    EBB_ONEDNN_SCRATCH, /* in the scratch, `index` bytes from its start */
     EBB_ONEDNN_FIXED    /* memory of the kernel's own, the same on every run */
 } ebb_onednn_place;
 
@@ -22,7 +22,7 @@ typedef struct ebb_onednn_primitive {
     dnnl_exec_arg_t args[EBB_ONEDNN_MAX_ARGS];
     struct {
         ebb_onednn_place place;
-        int index;
+        size_t index;
         void *pointer; /* what the memory object holds now */
     } origins[EBB_ONEDNN_MAX_ARGS];
 } ebb_onednn_primitive;
@@ -31,10 +31,11 @@ typedef struct ebb_onednn_primitive {
 typedef struct ebb_onednn_state {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    dnnl_primitive_attr_t attr;      /* says that scratchpads come from the caller */
-    ebb_onednn_primitive main, pack; /* pack: input 0 -> result 0 */
-    int n_threads;                   /* with which the primitives are made and executed */
-    void *more;                      /* what a family adds, from env->allocate */
+    dnnl_primitive_attr_t attr;         /* says that scratchpads come from the caller */
+    ebb_onednn_primitive main, pack;    /* pack: input 0 -> result 0 */
+    ebb_onednn_primitive before, after; /* reorders that a family runs around `main` */
+    int n_threads;                      /* with which the primitives are made and executed */
+    void *more;                         /* what a family adds, from env->allocate */
     char implementation[EBB_ONEDNN_NAME_BYTES];
 } ebb_onednn_state;
 
@@ -49,6 +50,8 @@ typedef struct ebb_onednn_family {
      * caller cleans up. */
     ebb_status (*compile)(const ebb_region *region, const ebb_compile_env *env,
                           ebb_onednn_state *state, ebb_kernel *kernel);
+    /* As in ebb_backend; NULL: no wishes. */
+    bool (*layouts)(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 } ebb_onednn_family;
 
 /* In all of these `what` names the primitive in messages. They return EBB_BACKEND,
@@ -57,7 +60,7 @@ typedef struct ebb_onednn_family {
 ebb_status ebb_onednn_check(dnnl_status_t status, const char *what, ebb_error *error);
 /* Adds an argument. `pointer` is for EBB_ONEDNN_FIXED. */
 ebb_status ebb_onednn_bind(const ebb_onednn_state *state, ebb_onednn_primitive *primitive, int arg,
-                           dn_view desc, ebb_onednn_place place, int index, void *pointer,
+                           dn_view desc, ebb_onednn_place place, size_t index, void *pointer,
                            ebb_error *error);
 /* Makes `main` out of `pd`, scratchpad included, and notes the implementation's name. Reference
  * implementations are refused. */
@@ -66,7 +69,12 @@ ebb_status ebb_onednn_make(ebb_onednn_state *state, dnnl_primitive_desc_t pd, co
 /* Makes the reorder that is the kernel's `pack` for input `index`. */
 ebb_status ebb_onednn_make_pack(ebb_onednn_state *state, dn_view from, dn_view to, int index,
                                 const ebb_compile_env *env, ebb_kernel *kernel);
-/* Destroys `main` and `pack`, so that another form can be tried. */
+/* Makes a reorder; its arguments are still to be bound. A scratchpad lies behind *scratch_bytes of
+ * the scratch, which grows. */
+ebb_status ebb_onednn_make_reorder(ebb_onednn_state *state, ebb_onednn_primitive *reorder,
+                                   dn_view from, dn_view to, size_t *scratch_bytes,
+                                   ebb_error *error);
+/* Destroys the primitives, so that another form can be tried. */
 void ebb_onednn_clear(ebb_onednn_state *state);
 ebb_status ebb_onednn_execute(ebb_onednn_state *state, ebb_onednn_primitive *primitive,
                               void *const *inputs, void *const *results, void *scratch,
@@ -83,6 +91,13 @@ int ebb_onednn_score_softmax(const ebb_region *region);
 int ebb_onednn_threads_softmax(const ebb_region *region);
 ebb_status ebb_onednn_compile_softmax(const ebb_region *region, const ebb_compile_env *env,
                                       ebb_onednn_state *state, ebb_kernel *kernel);
+
+/* conv.c */
+int ebb_onednn_score_conv(const ebb_region *region);
+int ebb_onednn_threads_conv(const ebb_region *region);
+ebb_status ebb_onednn_compile_conv(const ebb_region *region, const ebb_compile_env *env,
+                                   ebb_onednn_state *state, ebb_kernel *kernel);
+bool ebb_onednn_layouts_conv(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 
 /* copy.c */
 int ebb_onednn_score_copy(const ebb_region *region);

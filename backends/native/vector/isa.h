@@ -11,13 +11,26 @@
 
 #define ISA_DECLARE(isa)                                                                           \
     extern const ebb_map_table ebb_map_table_##isa;                                                \
+    extern const ebb_move_table ebb_move_##isa;                                                    \
     extern const ebb_reduce_table ebb_reduce_f64_##isa, ebb_reduce_f32_##isa;                      \
     extern const ebb_softmax_table ebb_softmax_f64_##isa, ebb_softmax_f32_##isa;                   \
     extern const ebb_norm_table ebb_norm_f64_##isa, ebb_norm_f32_##isa;                            \
-    extern const ebb_product_table ebb_product_f64_##isa, ebb_product_f32_##isa;
+    extern const ebb_product_table ebb_product_f64_##isa, ebb_product_f32_##isa;                   \
+    extern const ebb_channels_table ebb_channels_f64_##isa, ebb_channels_f32_##isa;                \
+    extern const ebb_pool_table ebb_pool_f64_##isa, ebb_pool_f32_##isa;                            \
+    extern const ebb_lrn_table ebb_lrn_f64_##isa, ebb_lrn_f32_##isa;                               \
+    extern const ebb_resize_table ebb_resize_f64_##isa, ebb_resize_f32_##isa;
 ISA_DECLARE(base)
 ISA_DECLARE(avx2)
 ISA_DECLARE(avx512)
+
+#define AHEAD_BYTES 2048
+/* Asks for n_bytes that will be read a little later; may lie behind the end of a block. */
+static inline void ask_ahead(const void *data, int64_t n_bytes)
+{
+    for (int64_t i = 0; i < n_bytes; i += 64)
+        __builtin_prefetch((const char *)data + AHEAD_BYTES + i, 0, 2);
+}
 
 /* The iterations of the loop that follows may run in any order or together; its result may lie
  * exactly on an operand. */

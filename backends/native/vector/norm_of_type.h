@@ -57,42 +57,64 @@ static NAME(centre) NAME(measure)(const ebb_norm_rows *rows, const T *x, T *r)
     return c;
 }
 
+/* Elements of a row that go to the result at a time. */
+#define PIECE ((int64_t)(2048 / sizeof(T)))
+
 static void NAME(norm_rows)(const ebb_norm_rows *rows, const void *x_data, const void *scale_data,
                             const void *shift_data, void *result)
 {
     const T *x = x_data, *scale = scale_data, *shift = shift_data;
-    T *y = result, r;
     const int64_t n = rows->n;
-    for (int64_t i = 0; i < rows->n_rows; i++, x += n, y += n) {
+    T r;
+    sink out;
+    sink_start(&out, result, rows->is_streamed);
+    for (int64_t i = 0; i < rows->n_rows; i++, x += n) {
         const NAME(centre) c = NAME(measure)(rows, x, &r);
-        if (shift) {
-            INDEPENDENT
-            for (int64_t k = 0; k < n; k++)
-                y[k] = CENTRED(c, x[k]) * r * scale[k] + shift[k];
-        } else {
-            INDEPENDENT
-            for (int64_t k = 0; k < n; k++)
-                y[k] = CENTRED(c, x[k]) * r * scale[k];
+        for (int64_t begin = 0; begin < n; begin += PIECE) {
+            const int64_t end = n - begin < PIECE ? n : begin + PIECE;
+            ask_ahead(x + begin, (end - begin) * (int64_t)sizeof(T));
+            T *y = sink_place(&out);
+            if (shift) {
+                INDEPENDENT
+                for (int64_t k = begin; k < end; k++)
+                    y[k - begin] = CENTRED(c, x[k]) * r * scale[k] + shift[k];
+            } else {
+                INDEPENDENT
+                for (int64_t k = begin; k < end; k++)
+                    y[k - begin] = CENTRED(c, x[k]) * r * scale[k];
+            }
+            sink_take(&out, (size_t)(end - begin) * sizeof(T));
         }
     }
+    sink_finish(&out);
 }
 
 static void NAME(norm_grad_rows)(const ebb_norm_rows *rows, const void *x_data,
                                  const void *scale_data, const void *dy_data, void *result)
 {
     const T *x = x_data, *scale = scale_data, *dy = dy_data;
-    T *dx = result, r;
     const int64_t n = rows->n;
-    for (int64_t i = 0; i < rows->n_rows; i++, x += n, dy += n, dx += n) {
+    T r;
+    sink out;
+    sink_start(&out, result, rows->is_streamed);
+    for (int64_t i = 0; i < rows->n_rows; i++, x += n, dy += n) {
         const NAME(centre) c = NAME(measure)(rows, x, &r);
         const double mean_h = rows->is_centred ? NAME(sum_products)(n, scale, dy) / (double)n : 0;
         const double mean_hu = NAME(sum_centred)(n, scale, dy, x, c) / (double)n;
         /* n mean(hn) = u r^2 mean(hu) */
         const T offset = (T)mean_h, slope = (T)(mean_hu * (double)r * (double)r);
-        INDEPENDENT
-        for (int64_t k = 0; k < n; k++)
-            dx[k] = (scale[k] * dy[k] - offset - CENTRED(c, x[k]) * slope) * r;
+        for (int64_t begin = 0; begin < n; begin += PIECE) {
+            const int64_t end = n - begin < PIECE ? n : begin + PIECE;
+            ask_ahead(x + begin, (end - begin) * (int64_t)sizeof(T));
+            ask_ahead(dy + begin, (end - begin) * (int64_t)sizeof(T));
+            T *dx = sink_place(&out);
+            INDEPENDENT
+            for (int64_t k = begin; k < end; k++)
+                dx[k - begin] = (scale[k] * dy[k] - offset - CENTRED(c, x[k]) * slope) * r;
+            sink_take(&out, (size_t)(end - begin) * sizeof(T));
+        }
     }
+    sink_finish(&out);
 }
 
 const ebb_norm_table ISA_NAME(NAME(ebb_norm)) = {
@@ -103,6 +125,7 @@ const ebb_norm_table ISA_NAME(NAME(ebb_norm)) = {
 #undef DEFINE_SUM
 #undef CENTRED
 #undef CHUNK
+#undef PIECE
 #undef LANES
 #undef T
 #undef TAG

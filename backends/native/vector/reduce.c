@@ -1,4 +1,5 @@
 /* Reductions of runs and of columns, for F64 and F32. */
+#include "backends/native/vector/exp.h"
 #include "backends/native/vector/functions.h"
 #include "backends/native/vector/isa.h"
 
@@ -7,9 +8,11 @@
 #define T double
 #define TAG f64
 #define FN(name) name
+#define EXP exp
 #include "backends/native/vector/reduce_of_type.h"
 
 #define T float
 #define TAG f32
 #define FN(name) name##f
+#define EXP exp_not_positive
 #include "backends/native/vector/reduce_of_type.h"

@@ -1,5 +1,5 @@
-/* The reductions of vector.h for one type: see reduce.c, which includes this file with T, TAG and
- * FN defined. */
+/* The reductions of vector.h for one type: see reduce.c, which includes this file with T, TAG,
+ * FN and EXP, e^x for x <= 0, defined. */
 
 /* Partial results that run side by side; a power of two. */
 #define PARTIALS ((int64_t)(256 / sizeof(T)))
@@ -17,9 +17,11 @@
             int64_t n_blocks = n / PARTIALS < RUN ? n / PARTIALS : RUN;                            \
             for (int64_t j = 0; j < PARTIALS; j++)                                                 \
                 partial[j] = TERM(x[j]);                                                           \
-            for (int64_t i = 1; i < n_blocks; i++)                                                 \
+            for (int64_t i = 1; i < n_blocks; i++) {                                               \
+                ask_ahead(x + i * PARTIALS, 256);                                                  \
                 for (int64_t j = 0; j < PARTIALS; j++)                                             \
                     partial[j] += TERM(x[i * PARTIALS + j]);                                       \
+            }                                                                                      \
             for (int64_t half = PARTIALS / 2; half >= 1; half /= 2)                                \
                 for (int64_t j = 0; j < half; j++)                                                 \
                     partial[j] += partial[half + j];                                               \
@@ -83,11 +85,15 @@
             A partial[256 / sizeof(T)];                                                            \
             for (int64_t j = 0; j < PARTIALS; j++)                                                 \
                 partial[j] = (A)x[j];                                                              \
-            for (i = PARTIALS; i + PARTIALS <= n; i += PARTIALS)                                   \
+            for (i = PARTIALS; i + PARTIALS <= n; i += PARTIALS) {                                 \
+                ask_ahead(x + i, 256);                                                             \
                 for (int64_t j = 0; j < PARTIALS; j++)                                             \
                     partial[j] = BOTH(partial[j], (A)x[i + j]);                                    \
-            for (int64_t j = 0; j < PARTIALS; j++)                                                 \
-                result = BOTH(result, partial[j]);                                                 \
+            }                                                                                      \
+            for (int64_t half = PARTIALS / 2; half >= 1; half /= 2)                                \
+                for (int64_t j = 0; j < half; j++)                                                 \
+                    partial[j] = BOTH(partial[j], partial[half + j]);                              \
+            result = partial[0];                                                                   \
         }                                                                                          \
         for (; i < n; i++)                                                                         \
             result = BOTH(result, (A)x[i]);                                                        \
@@ -142,6 +148,21 @@ static double NAME(shift_of)(double largest)
     return fabs(largest) < (double)INFINITY ? largest : 0;
 }
 
+/* In place; n is a multiple of PARTIALS. Without `is_shifted`, x may be positive. */
+static void NAME(exp_all)(int64_t n, T *x, bool is_shifted)
+{
+    n &= -PARTIALS;
+    if (is_shifted) {
+        INDEPENDENT
+        for (int64_t i = 0; i < n; i++)
+            x[i] = EXP(x[i]);
+    } else {
+        INDEPENDENT
+        for (int64_t i = 0; i < n; i++)
+            x[i] = FN(exp)(x[i]);
+    }
+}
+
 /* Elements of a run that are worked on together: they stay in the first-level cache. */
 #define TILE 1024
 
@@ -161,9 +182,7 @@ static void NAME(exp_sum_run)(int64_t n, const void *data, int64_t count, double
         int64_t whole = length;
         while (whole % PARTIALS)
             tile[whole++] = 0;
-        INDEPENDENT
-        for (int64_t i = 0; i < (whole & -PARTIALS); i++)
-            tile[i] = FN(exp)(tile[i]);
+        NAME(exp_all)(whole, tile, *largest < (double)INFINITY);
         if (*sum != 0)
             *sum *= exp(NAME(shift_of)(before) - (double)shift);
         *sum += NAME(sum_run)(length, tile);
@@ -186,9 +205,10 @@ static void NAME(exp_sum_rows)(int64_t n_rows, int64_t stride, int64_t n_columns
         NAME(max_rows)(n, stride, n_columns, x, largest);
         for (int64_t j = 0; j < n_columns; j++)
             row[j] = shifts[j] - (T)NAME(shift_of)(largest[j]);
-        INDEPENDENT
-        for (int64_t j = 0; j < whole; j++)
-            row[j] = FN(exp)(row[j]);
+        NAME(exp_all)(whole, row, true);
+        bool is_finite = true;
+        for (int64_t j = 0; j < n_columns; j++)
+            is_finite = is_finite && largest[j] < (double)INFINITY;
         for (int64_t j = 0; j < n_columns; j++) {
             sums[j] = sums[j] != 0 ? sums[j] * (double)row[j] : 0;
             shifts[j] = (T)NAME(shift_of)(largest[j]);
@@ -196,9 +216,7 @@ static void NAME(exp_sum_rows)(int64_t n_rows, int64_t stride, int64_t n_columns
         for (int64_t i = 0; i < n; i++) {
             for (int64_t j = 0; j < n_columns; j++)
                 row[j] = x[i * stride + j] - shifts[j];
-            INDEPENDENT
-            for (int64_t j = 0; j < whole; j++)
-                row[j] = FN(exp)(row[j]);
+            NAME(exp_all)(whole, row, is_finite);
             for (int64_t j = 0; j < n_columns; j++)
                 sums[j] += (double)row[j];
         }
@@ -290,3 +308,4 @@ const ebb_reduce_table ISA_NAME(NAME(ebb_reduce)) = {
 #undef T
 #undef TAG
 #undef FN
+#undef EXP

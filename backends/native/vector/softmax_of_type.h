@@ -1,6 +1,6 @@
-/* The softmax family of vector.h for one type: see softmax.c, which includes this file with T, TAG
- * and FN defined. Short rows are taken several at a time, so that exp always runs over whole
- * vectors. */
+/* The softmax family of vector.h for one type: see softmax.c, which includes this file with T, TAG,
+ * FN and EXP, e^x for x <= 0, defined. Short rows are taken several at a time, so that exp always
+ * runs over whole vectors. */
 
 #define LANES ((int64_t)(64 / sizeof(T)))
 /* Elements that are worked on together; small enough for the first-level cache. */
@@ -12,7 +12,7 @@ static void NAME(exp_whole)(int64_t n, T *x)
     n &= -LANES;
     INDEPENDENT
     for (int64_t i = 0; i < n; i++)
-        x[i] = FN(exp)(x[i]);
+        x[i] = EXP(x[i]);
 }
 
 static T NAME(log_one)(T x)
@@ -26,39 +26,72 @@ static T NAME(log_one)(T x)
     return several[0];
 }
 
+/* Partial results that run side by side. */
+#define PARTIALS (4 * LANES)
+
 static T NAME(largest)(int64_t n, const T *x)
 {
-    T partial[64 / sizeof(T)];
-    for (int64_t j = 0; j < LANES; j++)
-        partial[j] = j < n ? x[j] : x[0];
-    int64_t i = LANES;
-    for (; i + LANES <= n; i += LANES)
-        for (int64_t j = 0; j < LANES; j++)
-            partial[j] = x[i + j] > partial[j] ? x[i + j] : partial[j];
-    T largest = partial[0];
-    for (int64_t j = 1; j < LANES; j++)
-        largest = partial[j] > largest ? partial[j] : largest;
+    T partial[256 / sizeof(T)], largest = x[0];
+    int64_t i = 0;
+    if (n >= PARTIALS) {
+        for (int64_t j = 0; j < PARTIALS; j++)
+            partial[j] = x[j];
+        for (i = PARTIALS; i + PARTIALS <= n; i += PARTIALS)
+            for (int64_t j = 0; j < PARTIALS; j++)
+                partial[j] = x[i + j] > partial[j] ? x[i + j] : partial[j];
+        for (int64_t half = PARTIALS / 2; half >= 1; half /= 2)
+            for (int64_t j = 0; j < half; j++)
+                partial[j] = partial[half + j] > partial[j] ? partial[half + j] : partial[j];
+        largest = partial[0];
+    }
     for (; i < n; i++)
         largest = x[i] > largest ? x[i] : largest;
     return largest;
 }
 
-/* In LANES sums; every TILE elements the caller goes on in double. */
+/* In partial sums; every TILE elements the caller goes on in double. */
 static T NAME(add_up)(int64_t n, const T *x)
 {
-    T partial[64 / sizeof(T)];
-    for (int64_t j = 0; j < LANES; j++)
-        partial[j] = j < n ? x[j] : 0;
-    int64_t i = LANES;
+    T partial[256 / sizeof(T)], sum = 0;
+    int64_t i = 0;
+    if (n >= PARTIALS) {
+        for (int64_t j = 0; j < PARTIALS; j++)
+            partial[j] = x[j];
+        for (i = PARTIALS; i + PARTIALS <= n; i += PARTIALS)
+            for (int64_t j = 0; j < PARTIALS; j++)
+                partial[j] += x[i + j];
+        for (int64_t half = PARTIALS / 2; half >= 1; half /= 2)
+            for (int64_t j = 0; j < half; j++)
+                partial[j] += partial[half + j];
+        sum = partial[0];
+    }
+    T rest[64 / sizeof(T)] = { 0 };
     for (; i + LANES <= n; i += LANES)
         for (int64_t j = 0; j < LANES; j++)
-            partial[j] += x[i + j];
+            rest[j] += x[i + j];
     for (int64_t j = 0; i + j < n; j++)
-        partial[j] += x[i + j];
+        rest[j] += x[i + j];
     for (int64_t half = LANES / 2; half >= 1; half /= 2)
         for (int64_t j = 0; j < half; j++)
-            partial[j] += partial[half + j];
-    return partial[0];
+            rest[j] += rest[half + j];
+    return sum + rest[0];
+}
+
+/* tile = exp(x - shift); what does not fill a vector goes through a padded one. */
+static void NAME(exp_shifted)(int64_t n, const T *x, T shift, T *tile)
+{
+    const int64_t whole = n & -LANES;
+    INDEPENDENT
+    for (int64_t j = 0; j < whole; j++)
+        tile[j] = EXP(x[j] - shift);
+    if (whole == n)
+        return;
+    T last[64 / sizeof(T)] = { 0 };
+    for (int64_t j = whole; j < n; j++)
+        last[j - whole] = x[j] - shift;
+    NAME(exp_whole)(LANES, last);
+    for (int64_t j = whole; j < n; j++)
+        tile[j] = last[j - whole];
 }
 
 /* tile = exp(x - largest of its row) for n_rows rows of n_classes, n_rows * n_classes <= TILE. */
@@ -68,9 +101,15 @@ static void NAME(exp_tile)(int64_t n_rows, int64_t n_classes, const T *x, T *til
         const T *row = x + i * n_classes;
         T shift = NAME(largest)(n_classes, row);
         shifts[i] = shift;
+        if (n_classes >= LANES) {
+            NAME(exp_shifted)(n_classes, row, shift, tile + i * n_classes);
+            continue;
+        }
         for (int64_t j = 0; j < n_classes; j++)
             tile[i * n_classes + j] = row[j] - shift;
     }
+    if (n_classes >= LANES)
+        return;
     int64_t n = n_rows * n_classes;
     while (n & (LANES - 1))
         tile[n++] = 0;
@@ -85,12 +124,7 @@ static double NAME(exp_long_row)(int64_t n_classes, const T *x, T shift, T *resu
     double sum = 0;
     for (int64_t begin = 0; begin < n_classes; begin += TILE) {
         int64_t n = n_classes - begin < TILE ? n_classes - begin : TILE;
-        for (int64_t j = 0; j < n; j++)
-            tile[j] = x[begin + j] - shift;
-        int64_t whole = n;
-        while (whole & (LANES - 1))
-            tile[whole++] = 0;
-        NAME(exp_whole)(whole, tile);
+        NAME(exp_shifted)(n, x + begin, shift, tile);
         sum += (double)NAME(add_up)(n, tile);
         if (result)
             for (int64_t j = 0; j < n; j++)
@@ -99,7 +133,8 @@ static double NAME(exp_long_row)(int64_t n_classes, const T *x, T shift, T *resu
     return sum;
 }
 
-static void NAME(softmax_rows)(int64_t n_rows, int64_t n_classes, const void *data, void *result)
+static void NAME(softmax_rows)(int64_t n_rows, int64_t n_classes, const void *data, void *result,
+                               bool is_streamed)
 {
     const T *x = data;
     T *r = result, tile[TILE], shifts[TILE];
@@ -113,16 +148,21 @@ static void NAME(softmax_rows)(int64_t n_rows, int64_t n_classes, const void *da
         return;
     }
     int64_t n_together = TILE / n_classes;
+    sink out;
+    sink_start(&out, result, is_streamed);
     for (int64_t begin = 0; begin < n_rows; begin += n_together) {
         int64_t n = n_rows - begin < n_together ? n_rows - begin : n_together;
+        ask_ahead(x + begin * n_classes, n * n_classes * (int64_t)sizeof(T));
         NAME(exp_tile)(n, n_classes, x + begin * n_classes, tile, shifts);
+        T *to = sink_place(&out);
         for (int64_t i = 0; i < n; i++) {
-            const T *row = tile + i * n_classes;
-            T *to = r + (begin + i) * n_classes, scale = 1 / NAME(add_up)(n_classes, row);
+            const T *row = tile + i * n_classes, scale = 1 / NAME(add_up)(n_classes, row);
             for (int64_t j = 0; j < n_classes; j++)
-                to[j] = row[j] * scale;
+                to[i * n_classes + j] = row[j] * scale;
         }
+        sink_take(&out, (size_t)(n * n_classes) * sizeof(T));
     }
+    sink_finish(&out);
 }
 
 /* logs[i] = log sum_j exp(x[i][j] - shifts[i]) for rows that fit a tile, or one long row. */
@@ -146,21 +186,29 @@ static void NAME(log_sums)(int64_t n_rows, int64_t n_classes, const T *x, T *shi
 }
 
 static void NAME(log_softmax_rows)(int64_t n_rows, int64_t n_classes, const void *data,
-                                   void *result)
+                                   void *result, bool is_streamed)
 {
     const T *x = data;
-    T *r = result, shifts[TILE], logs[TILE];
+    T shifts[TILE], logs[TILE];
     int64_t n_together = n_classes > TILE ? 1 : TILE / n_classes;
+    sink out;
+    sink_start(&out, result, is_streamed);
     for (int64_t begin = 0; begin < n_rows; begin += n_together) {
         int64_t n = n_rows - begin < n_together ? n_rows - begin : n_together;
+        const int64_t piece = n_classes > TILE ? TILE : n_classes;
+        ask_ahead(x + begin * n_classes, n * piece * (int64_t)sizeof(T));
         NAME(log_sums)(n, n_classes, x + begin * n_classes, shifts, logs);
-        for (int64_t i = 0; i < n; i++) {
-            const T *from = x + (begin + i) * n_classes;
-            T *to = r + (begin + i) * n_classes;
-            for (int64_t j = 0; j < n_classes; j++)
-                to[j] = (from[j] - shifts[i]) - logs[i];
-        }
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t done = 0; done < n_classes; done += piece) {
+                const T *from = x + (begin + i) * n_classes + done;
+                const int64_t length = n_classes - done < piece ? n_classes - done : piece;
+                T *to = sink_place(&out);
+                for (int64_t j = 0; j < length; j++)
+                    to[j] = (from[j] - shifts[i]) - logs[i];
+                sink_take(&out, (size_t)length * sizeof(T));
+            }
     }
+    sink_finish(&out);
 }
 
 static void NAME(log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *data, void *maxima,
@@ -249,6 +297,8 @@ const ebb_softmax_table ISA_NAME(NAME(ebb_softmax)) = {
 };
 
 #undef LANES
+#undef PARTIALS
+#undef EXP
 #undef TILE
 #undef T
 #undef TAG

@@ -58,9 +58,10 @@ typedef struct ebb_reduce_table {
 #define EBB_REDUCE_COLUMNS 256
 
 typedef struct ebb_softmax_table {
-    /* rows of n_classes, dense; the result may be x */
-    void (*rows)(int64_t n_rows, int64_t n_classes, const void *x, void *result);
-    void (*log_rows)(int64_t n_rows, int64_t n_classes, const void *x, void *result);
+    /* rows of n_classes, dense; the result may be x. is_streamed: it goes past the caches */
+    void (*rows)(int64_t n_rows, int64_t n_classes, const void *x, void *result, bool is_streamed);
+    void (*log_rows)(int64_t n_rows, int64_t n_classes, const void *x, void *result,
+                     bool is_streamed);
     /* For each row its maximum, and log(sum(exp(x - maximum))). */
     void (*log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *x, void *maxima,
                          void *logs);
@@ -76,6 +77,7 @@ typedef struct ebb_softmax_table {
 typedef struct ebb_norm_rows {
     int64_t n_rows, n;
     bool is_centred;
+    bool is_streamed; /* the result goes past the caches */
     double epsilon;
 } ebb_norm_rows;
 typedef struct ebb_norm_table {
@@ -85,6 +87,85 @@ typedef struct ebb_norm_table {
     void (*grad_rows)(const ebb_norm_rows *rows, const void *x, const void *scale, const void *dy,
                       void *result);
 } ebb_norm_table;
+
+/* Batch normalization. Runs are pixels of one channel, with numbers of that channel; rows are
+ * channels of one pixel (or of several that lie side by side), with numbers for each column. The
+ * result may be an input that lies like it. */
+typedef struct ebb_channels_table {
+    /* y = (x - mean) factor + shift */
+    void (*affine_run)(int64_t n, const void *x, void *y, double mean, double factor,
+                       double shift);
+    /* coefficients: mean in two parts, high and low; factor; shift; `stride` elements apart */
+    void (*affine_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride, void *y,
+                        int64_t y_stride, const void *coefficients, int64_t stride);
+    /* Adds to means and sums of squared deviations, in which `count` rows are already; n_columns <=
+     * EBB_REDUCE_COLUMNS. */
+    void (*moment_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride,
+                        int64_t count, double *means, double *squares);
+    /* Adds dy to the sums and dy (x - mean) to the products; n_columns <= EBB_REDUCE_COLUMNS. */
+    void (*grad_sum_run)(int64_t n, const void *x, const void *dy, double mean, double *sum,
+                         double *product);
+    void (*grad_sum_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride,
+                          const void *dy, int64_t dy_stride, const void *means, double *sums,
+                          double *products);
+    /* dx = (dy - offset - (x - mean) slope) factor; coefficients: mean, factor, slope, offset */
+    void (*grad_run)(int64_t n, const void *x, const void *dy, void *dx, double mean,
+                     double factor, double slope, double offset);
+    void (*grad_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride,
+                      const void *dy, int64_t dy_stride, void *dx, int64_t dx_stride,
+                      const void *coefficients, int64_t stride);
+} ebb_channels_table;
+
+/* lrn; the result may be an input that lies like it. */
+typedef struct ebb_lrn_params {
+    int64_t n_channels, half; /* the window is 2 half + 1 channels */
+    double factor, beta, k;   /* factor: of the sum of squares */
+} ebb_lrn_params;
+typedef struct ebb_lrn_table {
+    /* n pixels side by side, channels `stride` apart; scratch: (n_channels + 1) n elements, for the
+     * gradient (3 n_channels + 1) n */
+    void (*columns)(const ebb_lrn_params *l, int64_t n, const void *x, int64_t x_stride, void *y,
+                    int64_t y_stride, void *scratch);
+    void (*grad_columns)(const ebb_lrn_params *l, int64_t n, const void *x, int64_t x_stride,
+                         const void *dy, int64_t dy_stride, void *dx, int64_t dx_stride,
+                         void *scratch);
+    /* n pixels `stride` apart, channels side by side; scratch: 3 n_channels + 2 half elements */
+    void (*pixels)(const ebb_lrn_params *l, int64_t n, const void *x, int64_t x_stride, void *y,
+                   int64_t y_stride, void *scratch);
+    void (*grad_pixels)(const ebb_lrn_params *l, int64_t n, const void *x, int64_t x_stride,
+                        const void *dy, int64_t dy_stride, void *dx, int64_t dx_stride,
+                        void *scratch);
+} ebb_lrn_table;
+
+/* Pooling: n results that lie side by side. Result c is made of from[offsets[t] + c] for n_taps values t. */
+typedef struct ebb_pool_table {
+    /* The first maximum, or NaN, and the number taps[t] where it is; of nothing -inf and 0. `where` holds
+     * int32_t if is_wide, else uint8_t. */
+    void (*max)(int64_t n, int64_t n_taps, const int64_t *offsets, const int32_t *taps,
+                const void *x, void *y, void *where, bool is_wide);
+    /* The sum of those dy for which `where` at the same place is taps[t]. */
+    void (*pick)(int64_t n, int64_t n_taps, const int64_t *offsets, const int32_t *taps,
+                 const void *dy, const void *where, bool is_wide, void *dx);
+    /* The sum of factors[t] x; with factors NULL, `factor` times the sum of x. */
+    void (*sum)(int64_t n, int64_t n_taps, const int64_t *offsets, const double *factors,
+                double factor, const void *x, void *y);
+} ebb_pool_table;
+
+/* resize2d: a row of n results, each out of one or two elements of a row. */
+typedef struct ebb_resize_row {
+    int64_t n;
+    bool is_nearest;    /* `low` alone */
+    const int32_t *low, *high;
+    const void *weights; /* of the element at `high`, in the type at hand */
+} ebb_resize_row;
+typedef struct ebb_resize_table {
+    /* result = (1 - weight) a + weight b; sum += weight a */
+    void (*blend)(int64_t n, const void *a, const void *b, double weight, void *result);
+    void (*add)(int64_t n, double weight, const void *a, void *sum);
+    void (*pick)(const ebb_resize_row *row, const void *x, void *result);
+    /* its adjoint: adds to x */
+    void (*scatter)(const ebb_resize_row *row, const void *result, void *x);
+} ebb_resize_table;
 
 /* c[m,n] = a[m,k] b[k,n], or += if `accumulate`. a may have any strides, b and c have unit stride
  * along n. */
@@ -107,13 +188,34 @@ typedef struct ebb_product_table {
     int most_rest;
 } ebb_product_table;
 
+/* Moving memory. to[i * to_near + j] = from[i + j * from_last], elements of 4 bytes. */
+typedef struct ebb_transposed {
+    const void *from;
+    void *to;
+    int64_t from_last, to_near;
+    int64_t n_near, n_last; /* of i, of j */
+    bool is_streamed;       /* past the caches, where whole cache lines are written */
+} ebb_transposed;
+typedef struct ebb_move_table {
+    /* Copies with stores that go past the caches: for what is too large to stay there. Other threads
+     * may read it after finish_stream, which the writing thread calls. */
+    void (*stream)(void *to, const void *from, size_t n_bytes);
+    void (*finish_stream)(void);
+    void (*transpose)(const ebb_transposed *t);
+} ebb_move_table;
+
 typedef struct ebb_vector_isa {
     const char *name;
     const ebb_map_table *map;
+    const ebb_move_table *move;
     const ebb_reduce_table *reduce_f64, *reduce_f32;
     const ebb_softmax_table *softmax_f64, *softmax_f32;
     const ebb_norm_table *norm_f64, *norm_f32;
     const ebb_product_table *product_f64, *product_f32;
+    const ebb_channels_table *channels_f64, *channels_f32;
+    const ebb_lrn_table *lrn_f64, *lrn_f32;
+    const ebb_pool_table *pool_f64, *pool_f32;
+    const ebb_resize_table *resize_f64, *resize_f32;
 } ebb_vector_isa;
 
 /* The best that this processor can do. */

@@ -1,0 +1,80 @@
+/* How values [batch, channels, ...] lie. */
+#include "backends/native/channels.h"
+
+bool ebb_channel_strides_of(const ebb_operand *operand, ebb_channel_strides *strides)
+{
+    const ebb_shape *shape = &operand->type->shape;
+    const int64_t *s = operand->layout.strides;
+    int64_t n_inner = 1;
+    *strides = (ebb_channel_strides){ s[0], s[1], 1 };
+    for (int i = shape->rank - 1; i >= 2; i--) {
+        if (shape->dims[i] == 1)
+            continue;
+        if (n_inner == 1)
+            strides->pixel = s[i];
+        else if (s[i] != strides->pixel * n_inner)
+            return false;
+        n_inner *= shape->dims[i];
+    }
+    return true;
+}
+
+ebb_channel_order ebb_channel_order_of(const ebb_operand *const *operands, int n)
+{
+    const ebb_channels k = ebb_channels_of(&operands[0]->type->shape);
+    bool first = k.n_spatial != 1, last = true;
+    for (int i = 0; i < n; i++) {
+        ebb_channel_strides s;
+        if (!ebb_channel_strides_of(operands[i], &s))
+            return EBB_CHANNELS_NEITHER;
+        first = first && s.pixel == 1;
+        last = last && (s.channel == 1 || k.n_channels <= 1);
+    }
+    return first ? EBB_CHANNELS_FIRST : last ? EBB_CHANNELS_LAST : EBB_CHANNELS_NEITHER;
+}
+
+int ebb_channel_score(const ebb_operand *const *operands, int n)
+{
+    switch (ebb_channel_order_of(operands, n)) {
+    case EBB_CHANNELS_FIRST:
+        return EBB_SCORE_NATIVE;
+    case EBB_CHANNELS_LAST:
+        return EBB_SCORE_BEST;
+    default:
+        return EBB_SCORE_NONE;
+    }
+}
+
+static bool is_image(const ebb_region *region, const ebb_operand *operand)
+{
+    return operand->type->shape.rank == region->inputs[0].type->shape.rank;
+}
+
+bool ebb_channels_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)
+{
+    bool any = false;
+    for (int i = 0; i < region->n_inputs && !any; i++) {
+        const ebb_operand *in = &region->inputs[i];
+        const ebb_shape *shape = &in->type->shape;
+        const ebb_layout last = ebb_layout_channels_last(shape);
+        any = is_image(region, in) && shape->rank > 2 && !ebb_layout_is_dense(&in->layout, shape);
+        for (int d = 0; d < shape->rank && any; d++)
+            any = shape->dims[d] == 1 || in->layout.strides[d] == last.strides[d];
+    }
+    for (int i = 0; i < region->n_inputs && any; i++)
+        if (is_image(region, &region->inputs[i]))
+            inputs[i] = ebb_layout_channels_last(&region->inputs[i].type->shape);
+    for (int i = 0; i < region->n_results && any; i++)
+        if (is_image(region, &region->results[i]))
+            results[i] = ebb_layout_channels_last(&region->results[i].type->shape);
+    return any;
+}
+
+bool ebb_channels_lie_alike(const ebb_operand *a, const ebb_operand *b)
+{
+    const ebb_shape *shape = &a->type->shape;
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->dims[i] != 1 && a->layout.strides[i] != b->layout.strides[i])
+            return false;
+    return true;
+}

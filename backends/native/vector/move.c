@@ -1,0 +1,127 @@
+/* Moving memory: copies past the caches, and transposes. */
+#include "backends/native/vector/isa.h"
+#include "backends/native/vector/stream.h"
+
+/* Squares of WIDTH times WIDTH elements of 4 bytes are transposed in registers: stage s exchanges
+ * the blocks of s times s beside the diagonal of each block of 2s times 2s. The lists below say
+ * where lanes come from: below WIDTH out of row i, else out of row i + s. */
+#if defined __AVX512F__
+enum { WIDTH = 16 };
+/* clang-format off */
+#define EACH_STAGE(X) \
+    X(1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30), \
+         (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)) \
+    X(2, (0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29), \
+         (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)) \
+    X(4, (0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27), \
+         (4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)) \
+    X(8, (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), \
+         (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+/* clang-format on */
+#elif defined __AVX2__
+enum { WIDTH = 8 };
+/* clang-format off */
+#define EACH_STAGE(X) \
+    X(1, (0, 8, 2, 10, 4, 12, 6, 14), \
+         (1, 9, 3, 11, 5, 13, 7, 15)) \
+    X(2, (0, 1, 8, 9, 4, 5, 12, 13), \
+         (2, 3, 10, 11, 6, 7, 14, 15)) \
+    X(4, (0, 1, 2, 3, 8, 9, 10, 11), \
+         (4, 5, 6, 7, 12, 13, 14, 15))
+/* clang-format on */
+#else
+enum { WIDTH = 4 };
+/* clang-format off */
+#define EACH_STAGE(X) \
+    X(1, (0, 4, 2, 6), \
+         (1, 5, 3, 7)) \
+    X(2, (0, 1, 4, 5), \
+         (2, 3, 6, 7))
+/* clang-format on */
+#endif
+
+typedef uint32_t lanes __attribute__((vector_size(4 * WIDTH)));
+
+#define UNWRAP(...) __VA_ARGS__
+#define STAGE(s, upper, lower)                                                                     \
+    for (int i = 0; i < WIDTH; i++)                                                                \
+        if (!(i & s)) {                                                                            \
+            const lanes a = rows[i], b = rows[i + s];                                              \
+            rows[i] = __builtin_shufflevector(a, b, UNWRAP upper);                                 \
+            rows[i + s] = __builtin_shufflevector(a, b, UNWRAP lower);                             \
+        }
+
+static inline void transpose_square(const uint32_t *from, int64_t from_last, uint32_t *to,
+                                    int64_t to_near)
+{
+    lanes rows[WIDTH];
+    for (int j = 0; j < WIDTH; j++)
+        memcpy(&rows[j], from + j * from_last, sizeof rows[j]);
+    EACH_STAGE(STAGE)
+    for (int i = 0; i < WIDTH; i++)
+        memcpy(to + i * to_near, &rows[i], sizeof rows[i]);
+}
+
+/* Squares of SIDE: whole cache lines are read and written. */
+#define SIDE 16
+
+static inline void transpose_lines(const uint32_t *from, int64_t from_last, uint32_t *to,
+                                   int64_t to_near, bool is_streamed)
+{
+    _Alignas(64) uint32_t buffer[SIDE][SIDE];
+    for (int j = 0; j < SIDE; j += WIDTH)
+        for (int i = 0; i < SIDE; i += WIDTH)
+            transpose_square(from + i + j * from_last, from_last, &buffer[i][j], SIDE);
+    if (is_streamed)
+        for (int i = 0; i < SIDE; i++)
+            stream_line(to + i * to_near, buffer[i]);
+    else
+        for (int i = 0; i < SIDE; i++)
+            memcpy(to + i * to_near, buffer[i], sizeof buffer[i]);
+}
+
+static void transpose_rest(const ebb_transposed *t, int64_t near_begin, int64_t near_end,
+                           int64_t last_begin, int64_t last_end)
+{
+    const uint32_t *from = t->from;
+    uint32_t *to = t->to;
+    for (int64_t i = near_begin; i < near_end; i++)
+        for (int64_t j = last_begin; j < last_end; j++)
+            to[i * t->to_near + j] = from[i + j * t->from_last];
+}
+
+static void transpose(const ebb_transposed *t)
+{
+    const uint32_t *from = t->from;
+    uint32_t *to = t->to;
+    const bool is_streamed = t->is_streamed && (uintptr_t)to % 64 == 0 && t->to_near % 16 == 0;
+    const int64_t near_lines = t->n_near & -SIDE, last_lines = t->n_last & -SIDE;
+    for (int64_t j = 0; j < last_lines; j += SIDE)
+        for (int64_t i = 0; i < near_lines; i += SIDE)
+            transpose_lines(from + i + j * t->from_last, t->from_last, to + i * t->to_near + j,
+                            t->to_near, is_streamed);
+    /* What is left, in squares of registers and then one by one. */
+    const int64_t near = t->n_near & -WIDTH, last = t->n_last & -WIDTH;
+    for (int64_t j = 0; j < last; j += WIDTH)
+        for (int64_t i = j < last_lines ? near_lines : 0; i < near; i += WIDTH)
+            transpose_square(from + i + j * t->from_last, t->from_last, to + i * t->to_near + j,
+                             t->to_near);
+    transpose_rest(t, 0, near, last, t->n_last);
+    transpose_rest(t, near, t->n_near, 0, t->n_last);
+}
+
+static void stream(void *to, const void *from, size_t n_bytes)
+{
+    stream_bytes(to, from, n_bytes);
+}
+
+static void finish_stream(void)
+{
+    stream_finish();
+}
+
+const ebb_move_table ISA_NAME(ebb_move) = {
+    .stream = stream,
+    .finish_stream = finish_stream,
+    .transpose = transpose,
+};

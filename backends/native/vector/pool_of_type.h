@@ -1,0 +1,123 @@
+/* The pooling of vector.h for one type: see pool.c, which includes this file with T, TAG and an
+ * integer I of T's size defined. A run of channels is cut into pieces of 16, 4 or 1; the last piece
+ * overlaps the one before where the run is longer than a piece, which changes nothing, as results
+ * are never read. */
+
+#define WIDE_NAME(name, lanes) ISA_PASTE(name##_##lanes, TAG)
+#define DEFINE_WIDTH(L)                                                                            \
+    typedef T WIDE_NAME(floats, L) __attribute__((vector_size(L * sizeof(T))));                    \
+    typedef I WIDE_NAME(ints, L) __attribute__((vector_size(L * sizeof(T))));                      \
+    typedef uint8_t WIDE_NAME(bytes, L) __attribute__((vector_size(L)));                           \
+    typedef int32_t WIDE_NAME(places, L) __attribute__((vector_size(L * 4)));                      \
+    static inline void WIDE_NAME(max, L)(int64_t c, int64_t n_taps, const int64_t *offsets,        \
+                                         const int32_t *taps, const T *x, T *y, void *where,       \
+                                         bool is_wide)                                             \
+    {                                                                                              \
+        WIDE_NAME(floats, L) most = (WIDE_NAME(floats, L)){ 0 } - (T)INFINITY, value;              \
+        WIDE_NAME(ints, L) tap = { 0 };                                                            \
+        if (n_taps > 0) {                                                                          \
+            memcpy(&most, x + offsets[0] + c, sizeof most);                                        \
+            tap += (I)taps[0];                                                                     \
+        }                                                                                          \
+        for (int64_t t = 1; t < n_taps; t++) {                                                     \
+            memcpy(&value, x + offsets[t] + c, sizeof value);                                      \
+            const WIDE_NAME(ints, L) takes = (value > most) | ((value != value) & (most == most)); \
+            most = (WIDE_NAME(floats, L))((takes & (WIDE_NAME(ints, L))value) |                    \
+                                          (~takes & (WIDE_NAME(ints, L))most));                    \
+            tap = (takes & (I)taps[t]) | (~takes & tap);                                           \
+        }                                                                                          \
+        memcpy(y + c, &most, sizeof most);                                                         \
+        if (is_wide) {                                                                             \
+            const WIDE_NAME(places, L) numbers =                                                   \
+                __builtin_convertvector(tap, WIDE_NAME(places, L));                                \
+            memcpy((int32_t *)where + c, &numbers, sizeof numbers);                                \
+        } else {                                                                                   \
+            const WIDE_NAME(bytes, L) numbers = __builtin_convertvector(tap, WIDE_NAME(bytes, L)); \
+            memcpy((uint8_t *)where + c, &numbers, sizeof numbers);                                \
+        }                                                                                          \
+    }                                                                                              \
+    static inline void WIDE_NAME(pick, L)(int64_t c, int64_t n_taps, const int64_t *offsets,       \
+                                          const int32_t *taps, const T *dy, const void *where,     \
+                                          bool is_wide, T *dx)                                     \
+    {                                                                                              \
+        WIDE_NAME(floats, L) sum = { 0 }, value;                                                   \
+        for (int64_t t = 0; t < n_taps; t++) {                                                     \
+            WIDE_NAME(ints, L) tap;                                                                \
+            if (is_wide) {                                                                         \
+                WIDE_NAME(places, L) numbers;                                                      \
+                memcpy(&numbers, (const int32_t *)where + offsets[t] + c, sizeof numbers);         \
+                tap = __builtin_convertvector(numbers, WIDE_NAME(ints, L));                        \
+            } else {                                                                               \
+                WIDE_NAME(bytes, L) numbers;                                                       \
+                memcpy(&numbers, (const uint8_t *)where + offsets[t] + c, sizeof numbers);         \
+                tap = __builtin_convertvector(numbers, WIDE_NAME(ints, L));                        \
+            }                                                                                      \
+            memcpy(&value, dy + offsets[t] + c, sizeof value);                                     \
+            sum += (WIDE_NAME(floats, L))((tap == (I)taps[t]) & (WIDE_NAME(ints, L))value);        \
+        }                                                                                          \
+        memcpy(dx + c, &sum, sizeof sum);                                                          \
+    }                                                                                              \
+    static inline void WIDE_NAME(sum, L)(int64_t c, int64_t n_taps, const int64_t *offsets,        \
+                                         const double *factors, double factor, const T *x, T *y)   \
+    {                                                                                              \
+        WIDE_NAME(floats, L) sum = { 0 }, value;                                                   \
+        for (int64_t t = 0; t < n_taps; t++) {                                                     \
+            memcpy(&value, x + offsets[t] + c, sizeof value);                                      \
+            sum += factors ? value * (T)factors[t] : value;                                        \
+        }                                                                                          \
+        sum *= factors ? (T)1 : (T)factor;                                                         \
+        memcpy(y + c, &sum, sizeof sum);                                                           \
+    }
+DEFINE_WIDTH(16)
+DEFINE_WIDTH(4)
+DEFINE_WIDTH(1)
+
+/* Calls name_L(c, ...) for pieces that cover 0..n-1. */
+#define EACH_PIECE(name, ...)                                                                      \
+    do {                                                                                           \
+        int64_t c = 0;                                                                             \
+        for (; c + 16 <= n; c += 16)                                                               \
+            WIDE_NAME(name, 16)(c, __VA_ARGS__);                                                   \
+        if (c < n && n >= 16) {                                                                    \
+            WIDE_NAME(name, 16)(n - 16, __VA_ARGS__);                                              \
+        } else if (c < n) {                                                                        \
+            for (; c + 4 <= n; c += 4)                                                             \
+                WIDE_NAME(name, 4)(c, __VA_ARGS__);                                                \
+            if (c < n && n >= 4)                                                                   \
+                WIDE_NAME(name, 4)(n - 4, __VA_ARGS__);                                            \
+            else                                                                                   \
+                for (; c < n; c++)                                                                 \
+                    WIDE_NAME(name, 1)(c, __VA_ARGS__);                                            \
+        }                                                                                          \
+    } while (0)
+
+static void NAME(pool_max)(int64_t n, int64_t n_taps, const int64_t *offsets, const int32_t *taps,
+                           const void *x, void *y, void *where, bool is_wide)
+{
+    EACH_PIECE(max, n_taps, offsets, taps, x, y, where, is_wide);
+}
+
+static void NAME(pool_pick)(int64_t n, int64_t n_taps, const int64_t *offsets, const int32_t *taps,
+                            const void *dy, const void *where, bool is_wide, void *dx)
+{
+    EACH_PIECE(pick, n_taps, offsets, taps, dy, where, is_wide, dx);
+}
+
+static void NAME(pool_sum)(int64_t n, int64_t n_taps, const int64_t *offsets, const double *factors,
+                           double factor, const void *x, void *y)
+{
+    EACH_PIECE(sum, n_taps, offsets, factors, factor, x, y);
+}
+
+const ebb_pool_table ISA_NAME(NAME(ebb_pool)) = {
+    .max = NAME(pool_max),
+    .pick = NAME(pool_pick),
+    .sum = NAME(pool_sum),
+};
+
+#undef WIDE_NAME
+#undef DEFINE_WIDTH
+#undef EACH_PIECE
+#undef T
+#undef I
+#undef TAG

@@ -1,0 +1,313 @@
+/* Convolutions and their gradients, F32. Activations with the channels innermost are fast; as the
+ * graph has them they work. Weights go in and out in oneDNN's own layout, which differs between the
+ * three directions: steady ones are packed once, others are reordered into the scratch on each run,
+ * and so is the gradient on its way back. */
+#include "ops/conv.h"
+#include "backends/onednn/onednn.h"
+#include "ops/descriptors.h"
+#include <limits.h>
+
+typedef enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS } direction;
+
+static direction direction_of(const ebb_op *op)
+{
+    return op == &ebb_op_conv              ? FORWARD
+           : op == &ebb_op_conv_input_grad ? BACKWARD_DATA
+                                           : BACKWARD_WEIGHTS;
+}
+
+/* The operands of y = conv(x, w, bias) in the region of any of the three. */
+typedef struct operands {
+    direction direction;
+    const ebb_operand *x, *w, *y, *bias; /* bias: NULL without; the gradient in BACKWARD_WEIGHTS */
+} operands;
+
+static operands find_operands(const ebb_region *region)
+{
+    const ebb_operand *in = region->inputs, *out = region->results;
+    operands o = { .direction = direction_of(region->op) };
+    switch (o.direction) {
+    case FORWARD:
+        o.x = &in[0];
+        o.w = &in[1];
+        o.y = &out[0];
+        o.bias = region->n_inputs > 2 ? &in[2] : NULL;
+        break;
+    case BACKWARD_DATA:
+        o.y = &in[0];
+        o.w = &in[1];
+        o.x = &out[0];
+        break;
+    case BACKWARD_WEIGHTS:
+        o.x = &in[0];
+        o.y = &in[1];
+        o.w = &out[0];
+        o.bias = region->n_results > 1 ? &out[1] : NULL;
+        break;
+    }
+    return o;
+}
+
+static bool lies_channels_last(const ebb_operand *operand)
+{
+    const ebb_shape *shape = &operand->type->shape;
+    const ebb_layout last = ebb_layout_channels_last(shape);
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->dims[i] > 1 && operand->layout.strides[i] != last.strides[i])
+            return false;
+    return true;
+}
+
+static bool is_dense(const ebb_operand *operand)
+{
+    return ebb_layout_is_dense(&operand->layout, &operand->type->shape);
+}
+
+static bool fits(const ebb_shape *shape)
+{
+    const int64_t n = ebb_shape_elements(shape);
+    bool small = n > 0 && n <= INT_MAX;
+    for (int i = 0; i < shape->rank; i++)
+        small = small && shape->dims[i] <= INT_MAX;
+    return small;
+}
+
+int ebb_onednn_score_conv(const ebb_region *region)
+{
+    const operands o = find_operands(region);
+    if (o.x->type->dtype != EBB_F32 || !fits(&o.x->type->shape) || !fits(&o.w->type->shape) ||
+        !fits(&o.y->type->shape) || !is_dense(o.w) || (o.bias && !is_dense(o.bias)))
+        return EBB_SCORE_NONE;
+    if (lies_channels_last(o.x) && lies_channels_last(o.y))
+        return EBB_SCORE_BEST;
+    return is_dense(o.x) && is_dense(o.y) ? EBB_SCORE_NATIVE : EBB_SCORE_NONE;
+}
+
+bool ebb_onednn_layouts_conv(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)
+{
+    if (region->inputs[0].type->dtype != EBB_F32)
+        return false;
+    const int n_images = direction_of(region->op) == BACKWARD_WEIGHTS ? 2 : 1;
+    for (int i = 0; i < n_images; i++)
+        inputs[i] = ebb_layout_channels_last(&region->inputs[i].type->shape);
+    if (n_images == 1) {
+        inputs[1] = ebb_layout_dense(&region->inputs[1].type->shape);
+        results[0] = ebb_layout_channels_last(&region->results[0].type->shape);
+    }
+    return true;
+}
+
+static ebb_conv read_conv(const ebb_region *region)
+{
+    ebb_conv conv;
+    const ebb_shape *shapes[2] = { &region->inputs[0].type->shape, &region->inputs[1].type->shape };
+    ebb_conv_read(region->op, region->attrs, shapes, &region->results[0].type->shape, &conv);
+    return conv;
+}
+
+/* Below about 0.6 million operations a second thread costs more than it saves. */
+int ebb_onednn_threads_conv(const ebb_region *region)
+{
+    const ebb_conv conv = read_conv(region);
+    const double multiplies = (double)conv.batch * (double)conv.groups * (double)conv.channels *
+                              (double)conv.filters * (double)conv.w.n_counts *
+                              (double)conv.w.n_taps;
+    return multiplies < 0.3e6 ? 1 : region->n_threads;
+}
+
+/* ---- primitives ---- */
+
+typedef struct described {
+    dn_desc x, y, bias;
+    dn_desc w, any; /* w as the graph has it; any: for oneDNN to choose */
+    dn_window window;
+    dnnl_primitive_desc_t hint, pd;
+} described;
+
+static void finish_descriptors(described *d)
+{
+    if (d->pd)
+        dnnl_primitive_desc_destroy(d->pd);
+    if (d->hint)
+        dnnl_primitive_desc_destroy(d->hint);
+    dn_desc_finish(&d->any);
+    dn_desc_finish(&d->w);
+    dn_desc_finish(&d->bias);
+    dn_desc_finish(&d->y);
+    dn_desc_finish(&d->x);
+}
+
+static dnnl_status_t describe_image(const ebb_operand *operand, bool channels_last, dn_desc *desc)
+{
+    const ebb_shape *shape = &operand->type->shape;
+    /* Strides of dimensions of size 1, too, as oneDNN would have them. */
+    const ebb_layout layout =
+        channels_last ? ebb_layout_channels_last(shape) : ebb_layout_dense(shape);
+    dnnl_dims_t dims = { 0 }, strides = { 0 };
+    for (int i = 0; i < shape->rank; i++) {
+        dims[i] = shape->dims[i];
+        strides[i] = layout.strides[i];
+    }
+    return dn_desc_strided(desc, shape->rank, dims, dnnl_f32, strides);
+}
+
+/* Weights with a dimension for the groups in front, if there are several. */
+static dnnl_status_t describe_weights(const ebb_conv *conv, const ebb_shape *shape, described *d)
+{
+    dnnl_dims_t dims = { 0 }, strides = { 0 };
+    int rank = 0;
+    if (conv->groups > 1)
+        dims[rank++] = conv->groups;
+    dims[rank++] = conv->filters;
+    for (int i = 1; i < shape->rank; i++)
+        dims[rank++] = shape->dims[i];
+    strides[rank - 1] = 1;
+    for (int i = rank - 2; i >= 0; i--)
+        strides[i] = strides[i + 1] * dims[i + 1];
+    dnnl_status_t status = dn_desc_strided(&d->w, rank, dims, dnnl_f32, strides);
+    if (status == dnnl_success)
+        status = dn_desc_tagged(&d->any, rank, dims, dnnl_f32, dnnl_format_tag_any);
+    return status;
+}
+
+static void describe_window(const ebb_conv *conv, dn_window *window)
+{
+    const ebb_window *w = &conv->w;
+    for (int i = 0; i < w->n; i++) {
+        const int d = EBB_MAX_SPATIAL - w->n + i;
+        window->strides[i] = w->stride[d];
+        window->dilates[i] = w->dilation[d] - 1;
+        window->begin[i] = w->begin[d];
+        /* oneDNN wants the end exactly as far as the last window reaches. */
+        window->end[i] = (w->count[d] - 1) * w->stride[d] + (w->window[d] - 1) * w->dilation[d] +
+                         1 - w->size[d] - w->begin[d];
+    }
+}
+
+static dnnl_status_t describe(const ebb_region *region, const operands *o,
+                              const ebb_onednn_state *state, described *d)
+{
+    const ebb_conv conv = read_conv(region);
+    const bool last = lies_channels_last(o->x) && lies_channels_last(o->y);
+    dnnl_status_t status = describe_image(o->x, last, &d->x);
+    if (status == dnnl_success)
+        status = describe_image(o->y, last, &d->y);
+    if (status == dnnl_success)
+        status = describe_weights(&conv, &o->w->type->shape, d);
+    if (status == dnnl_success && o->bias)
+        status = dn_desc_strided(&d->bias, 1, (dnnl_dims_t){ conv.groups * conv.filters }, dnnl_f32,
+                                 (dnnl_dims_t){ 1 });
+    if (status != dnnl_success)
+        return status;
+    describe_window(&conv, &d->window);
+    dn_view x = dn_desc_view(&d->x), y = dn_desc_view(&d->y), any = dn_desc_view(&d->any);
+    dn_view bias = o->bias ? dn_desc_view(&d->bias) : NULL;
+    const bool is_forward = o->direction == FORWARD;
+    status = dn_conv_forward(is_forward ? &d->pd : &d->hint, state->engine,
+                             is_forward ? dnnl_forward_inference : dnnl_forward_training, x, any,
+                             bias, y, &d->window, state->attr);
+    if (o->direction == BACKWARD_DATA && status == dnnl_success)
+        status = dn_conv_backward_data(&d->pd, state->engine, x, any, y, &d->window, d->hint,
+                                       state->attr);
+    if (o->direction == BACKWARD_WEIGHTS && status == dnnl_success)
+        status = dn_conv_backward_weights(&d->pd, state->engine, x, any, bias, y, &d->window,
+                                          d->hint, state->attr);
+    return status;
+}
+
+static ebb_status run_conv(const ebb_call *call)
+{
+    ebb_onednn_state *state = call->state;
+    ebb_status status = EBB_OK;
+    if (state->before.handle)
+        status = ebb_onednn_execute(state, &state->before, call->inputs, call->results,
+                                    call->scratch, call->error);
+    if (!status)
+        status = ebb_onednn_execute(state, &state->main, call->inputs, call->results, call->scratch,
+                                    call->error);
+    if (!status && state->after.handle)
+        status = ebb_onednn_execute(state, &state->after, call->inputs, call->results,
+                                    call->scratch, call->error);
+    return status;
+}
+
+/* Where the weights come from or go to: the operand itself, its packed form, or the scratch by way
+ * of a reorder. */
+static ebb_status bind_weights(const operands *o, const described *d, const ebb_compile_env *env,
+                               ebb_onednn_state *state, ebb_kernel *kernel)
+{
+    const bool is_result = o->direction == BACKWARD_WEIGHTS;
+    dn_view plain = dn_desc_view(&d->w);
+    dn_view own = dn_query(d->pd, is_result ? dnnl_query_diff_weights_md : dnnl_query_weights_md);
+    const int arg = is_result ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS;
+    const ebb_onednn_place place = is_result ? EBB_ONEDNN_RESULT : EBB_ONEDNN_INPUT;
+    const size_t index = is_result ? 0 : 1;
+    if (dn_view_equal(plain, own))
+        return ebb_onednn_bind(state, &state->main, arg, plain, place, index, NULL, env->error);
+    if (!is_result && o->w->is_steady) {
+        ebb_status status =
+            ebb_onednn_bind(state, &state->main, arg, own, place, index, NULL, env->error);
+        return status ? status : ebb_onednn_make_pack(state, plain, own, 1, env, kernel);
+    }
+    ebb_onednn_primitive *reorder = is_result ? &state->after : &state->before;
+    const size_t start = (kernel->scratch_bytes + 63) / 64 * 64;
+    kernel->scratch_bytes = start + dn_view_bytes(own);
+    dn_view from = is_result ? own : plain, to = is_result ? plain : own;
+    ebb_status status =
+        ebb_onednn_bind(state, &state->main, arg, own, EBB_ONEDNN_SCRATCH, start, NULL, env->error);
+    if (!status)
+        status =
+            ebb_onednn_make_reorder(state, reorder, from, to, &kernel->scratch_bytes, env->error);
+    if (!status)
+        status = ebb_onednn_bind(state, reorder, is_result ? DNNL_ARG_FROM : DNNL_ARG_TO, own,
+                                 EBB_ONEDNN_SCRATCH, start, NULL, env->error);
+    if (!status)
+        status = ebb_onednn_bind(state, reorder, is_result ? DNNL_ARG_TO : DNNL_ARG_FROM, plain,
+                                 place, index, NULL, env->error);
+    return status;
+}
+
+static ebb_status bind_images(const operands *o, const described *d, ebb_onednn_state *state,
+                              ebb_error *error)
+{
+    static const struct {
+        int x, y, bias;
+        ebb_onednn_place x_place, y_place, bias_place;
+        size_t x_index, y_index, bias_index;
+    } rows[] = {
+        [FORWARD] = { DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_BIAS, EBB_ONEDNN_INPUT,
+                      EBB_ONEDNN_RESULT, EBB_ONEDNN_INPUT, 0, 0, 2 },
+        [BACKWARD_DATA] = { DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, 0, EBB_ONEDNN_RESULT,
+                            EBB_ONEDNN_INPUT, EBB_ONEDNN_INPUT, 0, 0, 0 },
+        [BACKWARD_WEIGHTS] = { DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_BIAS,
+                               EBB_ONEDNN_INPUT, EBB_ONEDNN_INPUT, EBB_ONEDNN_RESULT, 0, 1, 1 },
+    };
+    const int at = (int)o->direction;
+    ebb_status status = ebb_onednn_bind(state, &state->main, rows[at].x, dn_desc_view(&d->x),
+                                        rows[at].x_place, rows[at].x_index, NULL, error);
+    if (!status)
+        status = ebb_onednn_bind(state, &state->main, rows[at].y, dn_desc_view(&d->y),
+                                 rows[at].y_place, rows[at].y_index, NULL, error);
+    if (!status && o->bias)
+        status = ebb_onednn_bind(state, &state->main, rows[at].bias, dn_desc_view(&d->bias),
+                                 rows[at].bias_place, rows[at].bias_index, NULL, error);
+    return status;
+}
+
+ebb_status ebb_onednn_compile_conv(const ebb_region *region, const ebb_compile_env *env,
+                                   ebb_onednn_state *state, ebb_kernel *kernel)
+{
+    const operands o = find_operands(region);
+    described d = { 0 };
+    ebb_status status =
+        ebb_onednn_check(describe(region, &o, state, &d), "convolution", env->error);
+    if (!status)
+        status = ebb_onednn_make(state, d.pd, "convolution", env, kernel);
+    if (!status)
+        status = bind_images(&o, &d, state, env->error);
+    if (!status)
+        status = bind_weights(&o, &d, env, state, kernel);
+    kernel->run = run_conv;
+    finish_descriptors(&d);
+    return status;
+}

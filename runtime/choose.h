@@ -1,0 +1,32 @@
+/* Which backend computes a region, and in which of several layouts. */
+#ifndef RUNTIME_CHOOSE_H
+#define RUNTIME_CHOOSE_H
+
+#include "runtime/layout.h"
+#include "runtime/runtime.h"
+
+enum {
+    EBB_MAX_WISHES = 4, /* backends whose wished layouts are asked for */
+    EBB_MAX_VARIANTS = 2 + EBB_MAX_WISHES
+};
+
+/* One way to lay out the operands of a region. */
+typedef struct ebb_variant {
+    ebb_region region;
+    ebb_operand results[EBB_MAX_RESULTS]; /* what region.results points to */
+    int backend;                          /* the only one to ask; -1: all */
+} ebb_variant;
+
+/* Fills variant->region.inputs, which is room for all inputs, and results with the wishes of a
+ * backend; false: it has none for the region, or none that are possible. `layouts` is room for the
+ * inputs. */
+bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *region,
+                      ebb_operand *inputs, ebb_layout *layouts, ebb_variant *variant);
+
+/* A kernel of the backend with the highest score for any of the variants; among equals the variant
+ * for which least is copied, then the first. UNSUPPORTED if nobody takes the region. */
+ebb_status ebb_choose_kernel(ebb_executable *e, const ebb_compile_env *env,
+                             const ebb_variant *variants, int n_variants, ebb_kernel *kernel,
+                             const ebb_backend **backend, int *chosen);
+
+#endif
