@@ -26,6 +26,7 @@ need_program ninja ninja-build
 need_program dot graphviz
 need_header oneapi/dnnl/dnnl.h libdnnl-dev
 need_header zlib.h zlib1g-dev
+need_header png.h libpng-dev
 need_header check.h check
 [ -n "$missing" ] || exit 0
 missing=${missing# }
