@@ -103,7 +103,7 @@ class Case:
         return [statistics.median(p[side].get(key, 0) for p in self.pairs) for side in (0, 1)]
 
     def loss_difference(self):
-        if self.mode != "train":
+        if self.mode != "train" or any("losses" not in side for pair in self.pairs for side in pair):
             return None
         return max(abs(a - b) / max(1, abs(a)) for t, e in self.pairs for a, b in zip(t["losses"], e["losses"]))
 
@@ -119,11 +119,13 @@ class Case:
 def main():
     o = parse()
     env = environment()
-    listed = subprocess.run([o.ebb, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
-    names = o.cases.split(",") if o.cases else listed
-    unknown = [name for name in names if name not in listed]
+    listed = {mode: subprocess.run([o.ebb, "--list", mode], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+              for mode in ("train", "infer")}
+    known = list(dict.fromkeys(listed["train"] + listed["infer"]))
+    names = o.cases.split(",") if o.cases else known
+    unknown = [name for name in names if name not in known]
     if unknown:
-        sys.exit(f"compare.py: ebb-bench has no case {', '.join(unknown)}; it has {', '.join(listed)}")
+        sys.exit(f"compare.py: ebb-bench has no case {', '.join(unknown)}; it has {', '.join(known)}")
     modes = ["train", "infer"] if o.mode == "both" else [o.mode]
 
     print("| case | mode | threads | PyTorch's variant | PyTorch / Ebb | of the pairs | PyTorch MB | Ebb MB | losses differ |")
@@ -131,6 +133,8 @@ def main():
     wrong, runs = [], []
     for name in names:
         for mode in modes:
+            if name not in listed[mode]:
+                continue
             for threads in (int(n) for n in o.threads.split(",")):
                 case = Case(o, env, name, threads, mode)
                 if not case.measure():

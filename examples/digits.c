@@ -68,7 +68,7 @@ int main(int argc, char **argv)
     digits_model train = make_model(batch, n_pixels, n_hidden, (uint64_t)seed);
     digits_model test = make_model(EVALUATION_BATCH, n_pixels, n_hidden, (uint64_t)seed);
     ebb_node prediction = ebb_argmax(test.scores, 1), results[] = { train.loss, train.accuracy };
-    need_graph(train.graph, ebb_nn_minimize(train.loss, &(ebb_nn_sgd){ .rate = rate }));
+    need_graph(train.graph, ebb_nn_minimize(train.loss, &(ebb_nn_rule){ .rate = rate }));
     ebb_executable *step, *evaluation;
     ebb_compile_options how = {
         .fetches = results, .n_fetches = 2, .store = store, .backend = backend

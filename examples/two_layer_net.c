@@ -75,7 +75,7 @@ int main(int argc, char **argv)
     two_layer_net train = make_net(batch, n_pixels, (uint64_t)seed);
     two_layer_net test = make_net(EVALUATION_BATCH, n_pixels, (uint64_t)seed);
     ebb_node prediction = ebb_argmax(test.scores, 1);
-    need_graph(train.graph, ebb_nn_minimize(train.loss, &(ebb_nn_sgd){ .rate = rate }));
+    need_graph(train.graph, ebb_nn_minimize(train.loss, &(ebb_nn_rule){ .rate = rate }));
     ebb_compile_options how = { .n_fetches = 1, .store = store, .backend = backend };
     ebb_executable *step, *evaluation;
     how.fetches = &train.loss;
