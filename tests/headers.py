@@ -26,6 +26,8 @@ bool use(void) { return ebb_node_is_none(EBB_NONE); }
     "op.h": """
 ebb_axes use(void);
 ebb_axes use(void) { return EBB_AXES(0, -1); }
+ebb_ints use_ints(void);
+ebb_ints use_ints(void) { return EBB_INTS(3, -1).n == 2 ? EBB_INTS(INT64_MIN) : EBB_NO_INTS; }
 """,
     "ops.h": """
 ebb_node use(ebb_node x);

@@ -26,7 +26,7 @@ ALLOWED = {
     "nn": ["autodiff", "ops", "graph"],
     "io": ["runtime", "ops", "graph"],
 }
-SYSTEM = {"backends": ["-ldnnl", "-lgomp"], "io": ["-lz"]}
+SYSTEM = {"backends": ["-ldnnl", "-lgomp"], "io": ["-lpng", "-lz"]}
 # A function of each room, to call from where it may not be called.
 SAMPLE = {
     "graph": ("ebb/graph.h", "ebb_graph_create"),

@@ -334,7 +334,7 @@ START_TEST(failing_allocations)
                       "allocation %lld: %s: %s", (long long)k, ebb_status_name(status),
                       ebb_graph_message(g));
         int64_t refused = meter.n_refused;
-        status = ebb_nn_minimize(y, &(ebb_nn_sgd){ .rate = 0.1 });
+        status = ebb_nn_minimize(y, &(ebb_nn_rule){ .rate = 0.1 });
         ck_assert(status == EBB_OUT_OF_MEMORY || (status == EBB_OK && meter.n_refused == refused));
         ebb_graph_destroy(g);
         ck_assert_int_eq(meter.n_live, 0);
@@ -352,7 +352,7 @@ START_TEST(minimize_gives_every_variable_its_update)
     ebb_node h = ebb_relu(ebb_nn_linear(x, 3, &(ebb_nn_linear_options){ .name = "fc1" }));
     ebb_node y = ebb_nn_linear(h, 2, &(ebb_nn_linear_options){ .name = "fc2" });
     ebb_node loss = ebb_softmax_cross_entropy(y, t);
-    ck_assert_msg(ebb_nn_minimize(loss, &(ebb_nn_sgd){ .rate = 0.1 }) == EBB_OK, "%s",
+    ck_assert_msg(ebb_nn_minimize(loss, &(ebb_nn_rule){ .rate = 0.1 }) == EBB_OK, "%s",
                   ebb_graph_message(g));
     ck_assert_int_eq(ebb_graph_n_updates(g), 4);
     ebb_node variable, value;
@@ -361,10 +361,10 @@ START_TEST(minimize_gives_every_variable_its_update)
         ck_assert_int_eq(ebb_node_phase(value), EBB_UPDATE);
         ck_assert_str_eq(ebb_node_scope(value), i < 2 ? "fc1/" : "fc2/");
     }
-    ck_assert_int_eq(ebb_nn_minimize(loss, &(ebb_nn_sgd){ .rate = NAN }), EBB_BAD_ARGUMENT);
+    ck_assert_int_eq(ebb_nn_minimize(loss, &(ebb_nn_rule){ .rate = NAN }), EBB_BAD_ARGUMENT);
     assert_report(g, "finite and positive");
     ck_assert_int_eq(
-        ebb_nn_minimize(ebb_reduce_sum(x, EBB_ALL_AXES, false), &(ebb_nn_sgd){ .rate = 1 }),
+        ebb_nn_minimize(ebb_reduce_sum(x, EBB_ALL_AXES, false), &(ebb_nn_rule){ .rate = 1 }),
         EBB_BAD_ARGUMENT);
     assert_report(g, "depends on no variable");
     ck_assert_int_eq(ebb_graph_status(g), EBB_OK);

@@ -1,6 +1,7 @@
 /* The backends against the reference kernels at F64: every sample of every op, sizes that are
  * shared out between threads, special values, accuracy of functions, failures. */
 #include "backends/backends.h"
+#include "backends/native/vector/vector.h"
 #include "backends/parallel.h"
 #include "ops/descriptors.h"
 #include "tests/support/kernels.h"
@@ -133,6 +134,10 @@ typedef struct big_case {
     }
 
 /* clang-format off */
+#define L(...) { (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), { __VA_ARGS__ } }
+#define PAD(mode, before, after) &(const ebb_pad_attrs){ before, after, EBB_PAD_##mode, 0.5 }
+#define SLICE(start, stop, step) &(const ebb_slice_attrs){ start, stop, step }
+#define SPREAD(shape, start, stop, step) &(const ebb_slice_grad_attrs){ { start, stop, step }, shape }
 static const big_case big_cases[] = {
     { &ebb_op_add, NULL, { SHAPE(100003), SHAPE(100003) }, { 0 }, -2, 2, true },
     { &ebb_op_add, NULL, { SHAPE(317, 331), SHAPE(317, 331) }, { 0 }, -2, 2, true },
@@ -235,6 +240,31 @@ static const big_case big_cases[] = {
     { &ebb_op_layer_norm_grad, NORM(1), { SHAPE(3, 12001), SHAPE(12001), SHAPE(3, 12001) }, { 0 }, 1, 2, true },
     { &ebb_op_rms_norm_grad, NORM(1), { SHAPE(270, 131), SHAPE(131), SHAPE(270, 131) }, { 0 }, -2, 2, true },
     { &ebb_op_one_hot, &(const ebb_one_hot_attrs){ 50, EBB_F32 }, { SHAPE(3000) }, { EBB_I64 }, 0, 0, true },
+    { &ebb_op_concat, AXIS(0), { SHAPE(30001), SHAPE(1), SHAPE(40000) }, { 0 }, -1, 1, true },
+    { &ebb_op_concat, AXIS(1), { SHAPE(317, 100), SHAPE(317, 7), SHAPE(317, 131) }, { 0 }, -1, 1, true },
+    { &ebb_op_concat, AXIS(1), { SHAPE(5, 1, 7), SHAPE(5, 30, 7) }, { 0 }, -1, 1, false },
+    { &ebb_op_concat, AXIS(2), { SHAPE(30, 40, 17), SHAPE(30, 40, 40) }, { EBB_U8, EBB_U8 }, 0, 0, true },
+    { &ebb_op_pad, PAD(CONSTANT, L(3, 5), L(1, 2)), { SHAPE(317, 331) }, { 0 }, -1, 1, true },
+    { &ebb_op_pad, PAD(EDGE, L(0, 5), L(100, 0)), { SHAPE(317, 331) }, { 0 }, -1, 1, true },
+    { &ebb_op_pad, PAD(REFLECT, L(0, 3, 70), L(2, 3, 90)), { SHAPE(30, 40, 50) }, { 0 }, -1, 1, true },
+    { &ebb_op_pad, PAD(CONSTANT, L(7), L(9)), { SHAPE(101) }, { 0 }, -1, 1, false },
+    { &ebb_op_slice, SLICE(L(316, 330), L(7, EBB_TO_BEGIN), L(-3, -1)), { SHAPE(317, 1331) }, { 0 }, -1, 1, true },
+    { &ebb_op_slice_grad, SPREAD(SHAPE(400, 300), L(390, 1), L(EBB_TO_BEGIN, 300), L(-2, 2)), { SHAPE(196, 150) }, { 0 }, -1, 1, true },
+    { &ebb_op_slice_grad, SPREAD(SHAPE(400, 300), L(3, 250), L(300, 5), L(1, -1)), { SHAPE(297, 245) }, { 0 }, -1, 1, true },
+    { &ebb_op_slice_grad, SPREAD(SHAPE(20, 30), L(3, 2), L(6, 5), L(1, 1)), { SHAPE(3, 3) }, { 0 }, -1, 1, false },
+    { &ebb_op_gather, AXIS(1), { SHAPE(50, 2, 70), SHAPE(11) }, { 0, EBB_I64 }, -2, 2, true },
+    { &ebb_op_gather, AXIS(0), { SHAPE(2), SHAPE(300) }, { 0, EBB_U8 }, -2, 2, false },
+    { &ebb_op_gather_along_axis, AXIS(0), { SHAPE(2, 91), SHAPE(501, 91) }, { 0, EBB_I32 }, -2, 2, true },
+    { &ebb_op_scatter, AXIS(1), { SHAPE(9, 500, 11), SHAPE(40), SHAPE(9, 40, 11) }, { 0, EBB_I32 }, -2, 2, true },
+    { &ebb_op_scatter_add, AXIS(0), { SHAPE(2, 300), SHAPE(200), SHAPE(200, 300) }, { 0, EBB_I64 }, 0, 1, true },
+    { &ebb_op_scatter_along_axis, AXIS(1), { SHAPE(130, 300), SHAPE(130, 20), SHAPE(130, 20) }, { 0, EBB_I64 }, -2, 2, true },
+    { &ebb_op_scatter_add_along_axis, AXIS(0), { SHAPE(50001), SHAPE(900), SHAPE(900) }, { 0, EBB_I64 }, 0, 1, true },
+    { &ebb_op_top_k, &(const ebb_top_k_attrs){ 1, 5, false }, { SHAPE(300, 200) }, { 0 }, -9, -1, true },
+    { &ebb_op_top_k, &(const ebb_top_k_attrs){ 0, 200, true }, { SHAPE(200, 60) }, { 0 }, -9, 9, true },
+    { &ebb_op_cumsum, &(const ebb_cumsum_attrs){ 1, false, true }, { SHAPE(30, 40, 50) }, { 0 }, 0, 1, true },
+    { &ebb_op_cumsum, &(const ebb_cumsum_attrs){ 0, false, false }, { SHAPE(50001) }, { 0 }, 0, 1, false },
+    { &ebb_op_reduce_sum, REDUCE(0), { SHAPE(300, 200) }, { EBB_I32 }, 0, 0, true },
+    { &ebb_op_reduce_any, ALL_AXES, { SHAPE(300, 200) }, { EBB_BOOL }, 0, 0, true },
     { &ebb_op_random_uniform, &(const ebb_random_attrs){ { EBB_F32, SHAPE(70001) }, 5, 6 }, { { 0, { 0 } } }, { EBB_I64 }, 0, 0, true },
     { &ebb_op_random_uniform, &(const ebb_random_attrs){ { EBB_F64, SHAPE(7001) }, 5, 6 }, { { 0, { 0 } } }, { EBB_I64 }, 0, 0, true },
     { &ebb_op_random_normal, &(const ebb_random_attrs){ { EBB_F32, SHAPE(7001) }, 5, 6 }, { { 0, { 0 } } }, { EBB_I64 }, 0, 0, true },
@@ -276,26 +306,35 @@ static void fill(const ebb_tensor *tensor, double low, double high, uint32_t *se
     }
 }
 
+/* A variadic op has as many as there are shapes that are no scalars. */
+static int count_inputs(const big_case *big)
+{
+    int n = 0;
+    while (n < 3 && big->shapes[n].rank > 0)
+        n++;
+    return big->op->n_inputs < 0 ? n : big->op->n_inputs;
+}
+
 static void check_big(const big_case *big, ebb_dtype floats)
 {
     int n_backends;
     const ebb_backend *const *backends = all_backends(&n_backends);
     ebb_tensor inputs[3];
     uint32_t seed = 12345;
-    for (int i = 0; i < big->op->n_inputs; i++) {
+    for (int i = 0; i < count_inputs(big); i++) {
         ebb_dtype dtype = big->dtypes[i] ? big->dtypes[i] : floats;
         ck_assert_int_eq(ebb_tensor_init(&inputs[i], ebb_type_of(dtype, big->shapes[i]), NULL), 0);
         fill(&inputs[i], big->low, big->high, &seed);
     }
     char text[EBB_TYPE_TEXT_BYTES], label[300];
     snprintf(label, sizeof label, "%s %s", big->op->name, ebb_type_text(&inputs[0].type, text));
-    kernel_case c = { big->op, big->attrs, big->op->n_inputs, inputs, label, 0 };
+    kernel_case c = { big->op, big->attrs, count_inputs(big), inputs, label, 0 };
     kernel_counts counts = check_kernels(&c, backends, n_backends, "native");
     if (big->is_threaded)
         REQUIRE(counts.n_threaded > 0, "%s: never shared out", label);
     else
         REQUIRE(counts.n_threaded == 0, "%s: too small to be shared out", label);
-    for (int i = 0; i < big->op->n_inputs; i++)
+    for (int i = 0; i < count_inputs(big); i++)
         ebb_tensor_finish(&inputs[i]);
 }
 
@@ -379,7 +418,7 @@ static const struct {
     { &ebb_op_silu, -20, 20 },
 };
 
-/* In units of the last place of the right value. */
+/* In units of the last place of the right value, on every instruction set. */
 START_TEST(test_accuracy)
 {
     enum { N = 100000 };
@@ -396,17 +435,27 @@ START_TEST(test_accuracy)
     ebb_eval eval = { op, NULL, 1, 1, &wide, &expected, &error };
     ck_assert_int_eq(op->eval(&eval), EBB_OK);
     kernel_case c = { op, NULL, 1, &x, op->name, 0 };
-    ck_assert_int_eq(run_kernel(&c, native, 1, -1, &result, NULL, &error), EBB_OK);
-    for (int i = 0; i < N; i++) {
-        double y = ebb_tensor_get(&expected, i);
-        double ulp = (double)nextafterf(fabsf((float)y), INFINITY) - fabs((double)(float)y);
-        REQUIRE(fabs(ebb_tensor_get(&result, i) - y) <= 4 * ulp, "%s(%.9g) is %.9g, not %.9g",
-                op->name, ebb_tensor_get(&x, i), ebb_tensor_get(&result, i), y);
+    printf("%-11s in %6g .. %-6g", op->name, functions[_i].low, functions[_i].high);
+    for (int level = 0; ebb_vector_isa_at(level); level++) {
+        ebb_backend limited = ebb_backend_native;
+        limited.user = ebb_vector_isa_at(level);
+        double worst = 0;
+        ck_assert_int_eq(run_kernel(&c, &limited, 1, -1, &result, NULL, &error), EBB_OK);
+        for (int i = 0; i < N; i++) {
+            double y = ebb_tensor_get(&expected, i);
+            double ulp = (double)nextafterf(fabsf((float)y), INFINITY) - fabs((double)(float)y);
+            double off = fabs(ebb_tensor_get(&result, i) - y) / ulp;
+            REQUIRE(off <= 4, "%s: %s(%.9g) is %.9g, not %.9g", ebb_vector_isa_at(level)->name,
+                    op->name, ebb_tensor_get(&x, i), ebb_tensor_get(&result, i), y);
+            worst = fmax(worst, off);
+        }
+        printf("  %s %.2f", ebb_vector_isa_at(level)->name, worst);
+        ebb_tensor_finish(&result);
     }
+    printf(" ulp\n");
     ebb_tensor_finish(&x);
     ebb_tensor_finish(&wide);
     ebb_tensor_finish(&expected);
-    ebb_tensor_finish(&result);
 }
 END_TEST
 
@@ -568,12 +617,12 @@ START_TEST(test_no_memory)
     const big_case *big = &big_cases[_i];
     ebb_tensor inputs[3], results[EBB_MAX_RESULTS];
     uint32_t seed = 1;
-    for (int i = 0; i < big->op->n_inputs; i++) {
+    for (int i = 0; i < count_inputs(big); i++) {
         ebb_dtype dtype = big->dtypes[i] ? big->dtypes[i] : EBB_F32;
         ck_assert_int_eq(ebb_tensor_init(&inputs[i], ebb_type_of(dtype, big->shapes[i]), NULL), 0);
         fill(&inputs[i], big->low, big->high, &seed);
     }
-    kernel_case c = { big->op, big->attrs, big->op->n_inputs, inputs, big->op->name, 0 };
+    kernel_case c = { big->op, big->attrs, count_inputs(big), inputs, big->op->name, 0 };
     for (int b = 0; b < n_backends; b++)
         for (int fail_at = 0;; fail_at++) {
             ebb_error error = { 0 };
@@ -590,7 +639,7 @@ START_TEST(test_no_memory)
             n_failed++;
         }
     ck_assert_int_gt(n_failed, 0);
-    for (int i = 0; i < big->op->n_inputs; i++)
+    for (int i = 0; i < count_inputs(big); i++)
         ebb_tensor_finish(&inputs[i]);
 }
 END_TEST

@@ -12,47 +12,169 @@
 
 #define TOLERANCE 1e-7
 
+/* How much there must be at least: ops in the registry, first-order cases that are not 0, ops with
+ * a second derivative that is not 0 everywhere. */
+enum { MIN_OPS = 120, MIN_CASES = 1000, MIN_SECOND_OPS = 60, MIN_SAMPLES = 8 };
+
 typedef struct tally {
-    int n_ops, n_samples, n_checks;
-    double worst;
-    char where[100];
+    int n_ops, n_second_ops; /* checked; with a second derivative that is not 0 everywhere */
+    int n_samples;
+    int n_cases[2], n_zero[2]; /* directional derivatives by order; those that are 0 */
+    double worst[2];
+    char where[2][100];
+    char poor[500]; /* ops with too few samples */
 } tally;
 
-/* Only what an executable has as float inputs can be checked, in all results that are float. */
+static void count_report(tally *total, const ebb_check_report *report, const char *label)
+{
+    for (int order = 0; order < 2; order++) {
+        total->n_cases[order] += report->n_checks_of[order];
+        total->n_zero[order] += report->n_zero_of[order];
+        if (report->n_checks_of[order] && report->worst_error_of[order] >= total->worst[order]) {
+            total->worst[order] = report->worst_error_of[order];
+            snprintf(total->where[order], sizeof total->where[order], "%s", label);
+        }
+    }
+}
+
+/* Checks y by the float inputs among n_sources. False if there is none. */
+static bool check_node(ebb_node y, const ebb_node *sources, const ebb_tensor *values, int n_sources,
+                       int seed, const char *label, tally *total)
+{
+    ebb_node xs[EBB_MAX_SAMPLE_INPUTS];
+    ebb_check_value given[EBB_MAX_SAMPLE_INPUTS];
+    int n_xs = 0;
+    for (int i = 0; i < n_sources; i++) {
+        given[i] = (ebb_check_value){ sources[i], values[i] };
+        if (ebb_dtype_is_float(values[i].type.dtype))
+            xs[n_xs++] = sources[i];
+    }
+    if (n_xs == 0 || !ebb_dtype_is_float(ebb_node_type(y)->dtype))
+        return false;
+    ebb_check_options options = { .order = 2,
+                                  .tolerance = TOLERANCE,
+                                  .values = given,
+                                  .n_values = n_sources,
+                                  .seed = (uint64_t)seed };
+    ebb_check_report report;
+    ebb_status status = ebb_check_gradients(y, xs, n_xs, &options, &report);
+    ck_assert_msg(status == EBB_OK, "%s: %s: %s", label, ebb_status_name(status),
+                  ebb_graph_message(y.graph));
+    count_report(total, &report, label);
+    return true;
+}
+
+/* All results that are float, by all float inputs. */
 static bool check_sample(const ebb_op *op, int index, tally *total)
 {
     sample_case c;
     sample_case_init(&c, op, index, EBB_F64);
-    ebb_node xs[EBB_MAX_SAMPLE_INPUTS];
-    ebb_check_value values[EBB_MAX_SAMPLE_INPUTS];
-    int n_xs = 0;
-    for (int i = 0; i < c.n_inputs; i++) {
-        values[i] = (ebb_check_value){ c.nodes[i], c.inputs[i] };
-        if (ebb_dtype_is_float(c.inputs[i].type.dtype))
-            xs[n_xs++] = c.nodes[i];
-    }
     bool checked = false;
-    for (int r = 0; r < op->n_results && n_xs > 0; r++) {
-        if (!ebb_dtype_is_float(ebb_node_type(c.results[r])->dtype))
-            continue;
-        ebb_check_options options = { .order = 2,
-                                      .tolerance = TOLERANCE,
-                                      .values = values,
-                                      .n_values = c.n_inputs,
-                                      .seed = (uint64_t)index };
-        ebb_check_report report;
-        ebb_status status = ebb_check_gradients(c.results[r], xs, n_xs, &options, &report);
-        ck_assert_msg(status == EBB_OK, "%s: %s: %s", c.label, ebb_status_name(status),
-                      ebb_graph_message(c.graph));
-        checked = true;
-        total->n_checks += report.n_checks;
-        if (report.worst_error >= total->worst) {
-            total->worst = report.worst_error;
-            snprintf(total->where, sizeof total->where, "%s", c.label);
-        }
-    }
+    for (int r = 0; r < op->n_results; r++)
+        checked |= check_node(c.results[r], c.nodes, c.inputs, c.n_inputs, index, c.label, total);
     sample_case_finish(&c);
     return checked;
+}
+
+/* The same op on values that are no sources: inputs arrive transposed. */
+static bool check_through_views(const ebb_op *op, int index, tally *total)
+{
+    sample_case c;
+    sample_case_init(&c, op, index, EBB_F64);
+    ebb_node sources[EBB_MAX_SAMPLE_INPUTS], views[EBB_MAX_SAMPLE_INPUTS];
+    ebb_tensor values[EBB_MAX_SAMPLE_INPUTS];
+    bool moves = false, checked = false;
+    for (int i = 0; i < c.n_inputs; i++) {
+        ebb_shape shape = c.inputs[i].type.shape;
+        int64_t rows = shape.rank > 1 ? shape.dims[0] : 1;
+        int64_t n = ebb_shape_elements(&shape), columns = rows ? n / rows : 0;
+        char name[8];
+        snprintf(name, sizeof name, "v%d", i);
+        moves = moves || (rows > 1 && columns > 1);
+        ebb_type type = { c.inputs[i].type.dtype, EBB_SHAPE(columns, rows) };
+        sources[i] = ebb_input(c.graph, name, type.dtype, type.shape);
+        views[i] = ebb_reshape(ebb_transpose(sources[i], EBB_AXES(1, 0)), shape);
+        ck_assert_int_eq(ebb_tensor_init(&values[i], type, NULL), EBB_OK);
+        for (int64_t e = 0; e < n; e++)
+            ebb_tensor_set(&values[i], e / columns + e % columns * rows,
+                           ebb_tensor_get(&c.inputs[i], e));
+    }
+    ebb_node results[EBB_MAX_RESULTS];
+    ebb_emit(c.graph, op, views, c.n_inputs, c.sample->attrs, results);
+    for (int r = 0; r < op->n_results && moves; r++)
+        checked |= check_node(results[r], sources, values, c.n_inputs, index, c.label, total);
+    for (int i = 0; i < c.n_inputs; i++)
+        ebb_tensor_finish(&values[i]);
+    sample_case_finish(&c);
+    return checked;
+}
+
+/* An element-wise op of several inputs whose inputs are all broadcast, each along other axes: input
+ * i of [2,3,4,5] has size 1 wherever the axis is i modulo their number. */
+static void check_broadcast(const ebb_op *op, int index, tally *total)
+{
+    const ebb_sample *sample = &op->samples[index];
+    ebb_shape full = EBB_SHAPE(2, 3, 4, 5);
+    ebb_graph *g = ebb_graph_create("broadcast");
+    ebb_node sources[EBB_MAX_SAMPLE_INPUTS], inputs[EBB_MAX_SAMPLE_INPUTS];
+    ebb_tensor values[EBB_MAX_SAMPLE_INPUTS];
+    char label[80];
+    snprintf(label, sizeof label, "%s, all inputs broadcast", op->name);
+    for (int i = 0; i < op->n_inputs; i++) {
+        ebb_type type = { sample->inputs[i].dtype, full };
+        char name[8];
+        snprintf(name, sizeof name, "i%d", i);
+        for (int d = 0; d < full.rank; d++)
+            if (d % op->n_inputs == i)
+                type.shape.dims[d] = 1;
+        sources[i] = ebb_input(g, name, type.dtype, type.shape);
+        inputs[i] = ebb_broadcast_to(sources[i], full);
+        ck_assert_int_eq(ebb_tensor_init(&values[i], type, NULL), EBB_OK);
+        double turn = 0.37 * (i + 1), value = 0;
+        for (int64_t e = 0; e < ebb_shape_elements(&type.shape); e++) {
+            do
+                turn = fmod(turn + 0.6180339887498949, 1); /* golden ratio: spread evenly */
+            while (!sample_value(sample, i, ebb_dtype_is_float(type.dtype), turn, &value));
+            ebb_tensor_set(&values[i], e, value);
+        }
+    }
+    ebb_node y = ebb_emit(g, op, inputs, op->n_inputs, sample->attrs, NULL);
+    check_node(y, sources, values, op->n_inputs, index, label, total);
+    for (int i = 0; i < op->n_inputs; i++)
+        ebb_tensor_finish(&values[i]);
+    ebb_graph_destroy(g);
+}
+
+static bool has_no_gradient(const ebb_op *op)
+{
+    return op == &ebb_op_stop_gradient; /* differences see what it hides */
+}
+
+static bool is_checked(const ebb_op *op, int index)
+{
+    return (op->vjp || op->decompose) && !op->samples[index].error &&
+           !op->samples[index].no_gradient;
+}
+
+static void check_op(const ebb_op *op, tally *total)
+{
+    int n_samples = 0, first = -1;
+    int second_before = total->n_cases[1] - total->n_zero[1];
+    for (int s = 0; s < op->n_samples; s++) {
+        if (!is_checked(op, s) || !check_sample(op, s, total))
+            continue;
+        n_samples++;
+        first = first < 0 ? s : first;
+        check_through_views(op, s, total);
+    }
+    if (first >= 0 && (op->traits & EBB_TRAIT_ELEMENTWISE) && op->n_inputs > 1)
+        check_broadcast(op, first, total);
+    size_t used = strlen(total->poor);
+    if (n_samples < MIN_SAMPLES && (op->vjp || n_samples > 0) && !has_no_gradient(op))
+        snprintf(total->poor + used, sizeof total->poor - used, " %s (%d)", op->name, n_samples);
+    total->n_samples += n_samples;
+    total->n_ops += n_samples > 0;
+    total->n_second_ops += total->n_cases[1] - total->n_zero[1] > second_before;
 }
 
 START_TEST(registry_against_differences)
@@ -60,19 +182,19 @@ START_TEST(registry_against_differences)
     int n;
     const ebb_op *const *ops = ebb_op_list(&n);
     tally total = { 0 };
-    for (int i = 0; i < n; i++) {
-        int n_samples = 0;
-        for (int s = 0; s < ops[i]->n_samples && (ops[i]->vjp || ops[i]->decompose); s++)
-            if (!ops[i]->samples[s].error && !ops[i]->samples[s].no_gradient)
-                n_samples += check_sample(ops[i], s, &total);
-        ck_assert_msg(n_samples >= 6 || !ops[i]->vjp || ops[i] == &ebb_op_stop_gradient,
-                      "%s: %d gradient samples", ops[i]->name, n_samples);
-        total.n_samples += n_samples;
-        total.n_ops += n_samples > 0;
-    }
-    printf("gradients: %d ops, %d samples, %d directional derivatives of order 1 and 2, worst "
-           "relative error %.2g (%s)\n",
-           total.n_ops, total.n_samples, total.n_checks, total.worst, total.where);
+    for (int i = 0; i < n; i++)
+        check_op(ops[i], &total);
+    printf("gradients: %d ops in the registry, %d checked in %d samples, as they are and through "
+           "views\n",
+           n, total.n_ops, total.n_samples);
+    for (int order = 0; order < 2; order++)
+        printf("  order %d: %d ops, %d cases (%d of them 0), worst relative error %.2g (%s)\n",
+               order + 1, order ? total.n_second_ops : total.n_ops, total.n_cases[order],
+               total.n_zero[order], total.worst[order], total.where[order]);
+    ck_assert_msg(!*total.poor, "less than %d samples with a gradient:%s", MIN_SAMPLES, total.poor);
+    ck_assert_int_ge(n, MIN_OPS);
+    ck_assert_int_ge(total.n_cases[0] - total.n_zero[0], MIN_CASES);
+    ck_assert_int_ge(total.n_second_ops, MIN_SECOND_OPS);
 }
 END_TEST
 
@@ -174,6 +296,7 @@ START_TEST(kinks_have_the_gradient_they_state)
     assert_gradient(ebb_clip(x, -1, 0), x, at, LIST(1, 1, 0));
     assert_gradient(ebb_clip(x, 0, INFINITY), x, at, LIST(0, 1, 1));
     assert_gradient(ebb_hypot(x, zero), x, at, LIST(-1, 0, 1));
+    assert_gradient(ebb_hypot(zero, x), x, at, LIST(-1, 0, 1));
     at = LIST(-3, 3, 4);
     assert_gradient(ebb_hard_sigmoid(x), x, at, LIST(0, 0, 0));
     assert_gradient(ebb_hard_swish(x), x, at, LIST(0, 1, 1));
@@ -213,6 +336,34 @@ START_TEST(norms_and_log_sums_at_the_edge)
     assert_gradient(y, x, LIST(-INFINITY, -INFINITY, -INFINITY), LIST(0, 0, 0));
     assert_gradient(y, x, LIST(-INFINITY, 5, -INFINITY), LIST(0, 1, 0));
     assert_gradient(y, x, LIST(64, 64, -1e5), LIST(0.5, 0.5, 0));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(divergence_has_no_slope_where_the_target_is_0)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node t = ebb_input(g, "t", EBB_F64, EBB_SHAPE(2));
+    ebb_node x = ebb_constant(g, EBB_F64, EBB_SHAPE(2), LIST(-3, -4));
+    ebb_node y = ebb_kl_divergence(x, t, EBB_REDUCTION_SUM);
+    assert_gradient(y, t, LIST(0, 0.5), LIST(0, log(0.5) + 1 + 4));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(queries_that_see_nothing_have_no_gradient)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node v = ebb_input(g, "v", EBB_F64, EBB_SHAPE(2, 2));
+    ebb_node k = ebb_constant(g, EBB_F64, EBB_SHAPE(2, 2), LIST(1, 2, 3, 4));
+    ebb_node mask =
+        ebb_constant(g, EBB_F64, EBB_SHAPE(2, 2), LIST(-INFINITY, -INFINITY, 0, -INFINITY));
+    ebb_node y = ebb_scaled_dot_product_attention(k, k, v, mask, (ebb_attention_attrs){ 0 });
+    const double *at = LIST(5, 6, 7, 8);
+    assert_gradient(y, v, at, LIST(1, 1, 0, 0));
+    ebb_node q = ebb_input(g, "q", EBB_F64, EBB_SHAPE(2, 2));
+    y = ebb_scaled_dot_product_attention(q, k, k, mask, (ebb_attention_attrs){ 0 });
+    assert_gradient(y, q, at, LIST(0, 0, 0, 0));
     ebb_graph_destroy(g);
 }
 END_TEST
@@ -328,6 +479,8 @@ int main(void)
     tcase_add_test(defined, kinks_have_the_gradient_they_state);
     tcase_add_test(defined, large_arguments_have_gradients);
     tcase_add_test(defined, norms_and_log_sums_at_the_edge);
+    tcase_add_test(defined, divergence_has_no_slope_where_the_target_is_0);
+    tcase_add_test(defined, queries_that_see_nothing_have_no_gradient);
     tcase_add_test(defined, equal_maxima_share);
     tcase_add_test(defined, gradients_stop);
     tcase_add_test(defined, poles_stay_out);

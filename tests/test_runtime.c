@@ -210,7 +210,7 @@ static net make_net(int64_t batch, bool train)
     n.scores = ebb_nn_linear(h, 7, &(ebb_nn_linear_options){ .name = "fc2", .seed = 1 });
     n.loss = ebb_named(ebb_softmax_cross_entropy(n.scores, n.t), "loss");
     if (train)
-        ck_assert_int_eq(ebb_nn_minimize(n.loss, &(ebb_nn_sgd){ .rate = 0.5 }), EBB_OK);
+        ck_assert_int_eq(ebb_nn_minimize(n.loss, &(ebb_nn_rule){ .rate = 0.5 }), EBB_OK);
     return n;
 }
 
@@ -332,7 +332,7 @@ START_TEST(steady_runs_allocate_nothing)
              t = ebb_input(g, "t", EBB_I32, EBB_SHAPE(BATCH));
     ebb_node loss =
         ebb_softmax_cross_entropy(ebb_nn_linear(x, 7, &(ebb_nn_linear_options){ .name = "fc" }), t);
-    ck_assert_int_eq(ebb_nn_minimize(loss, &(ebb_nn_sgd){ .rate = 0.1 }), EBB_OK);
+    ck_assert_int_eq(ebb_nn_minimize(loss, &(ebb_nn_rule){ .rate = 0.1 }), EBB_OK);
     ebb_executable *e = NULL;
     ebb_compile_options options = { .fetches = &loss,
                                     .n_fetches = 1,

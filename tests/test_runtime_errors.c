@@ -232,7 +232,7 @@ START_TEST(a_bad_label_changes_nothing)
     ebb_node counter = ebb_variable(g, "counter", EBB_I64, EBB_SCALAR, NULL);
     ebb_node scores = ebb_nn_linear(x, 5, &(ebb_nn_linear_options){ .name = "fc" });
     ebb_node loss = ebb_named(ebb_softmax_cross_entropy(scores, t), "loss");
-    ck_assert_int_eq(ebb_nn_minimize(loss, &(ebb_nn_sgd){ .rate = 1 }), EBB_OK);
+    ck_assert_int_eq(ebb_nn_minimize(loss, &(ebb_nn_rule){ .rate = 1 }), EBB_OK);
     ebb_update(counter, ebb_add(counter, ebb_scalar(g, EBB_I64, 1)));
     ebb_executable *e = NULL;
     ebb_node nodes[] = { loss, counter, scores };
@@ -304,7 +304,7 @@ START_TEST(failing_allocations)
              t = ebb_input(g, "t", EBB_I32, EBB_SHAPE(4));
     ebb_node h = ebb_nn_linear(x, 5, &(ebb_nn_linear_options){ .name = "fc" });
     ebb_node loss = ebb_softmax_cross_entropy(h, t);
-    ck_assert_int_eq(ebb_nn_minimize(loss, &(ebb_nn_sgd){ .rate = 1 }), EBB_OK);
+    ck_assert_int_eq(ebb_nn_minimize(loss, &(ebb_nn_rule){ .rate = 1 }), EBB_OK);
     ebb_node nodes[] = { loss, ebb_transpose(h, EBB_AXES(1, 0)) };
     ebb_compile_options o = {
         .fetches = nodes, .n_fetches = 2, .store = store, .allocator = &meter.allocator

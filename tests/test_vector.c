@@ -1,11 +1,13 @@
 /* The inner loops of the native kernels, on every instruction set that this processor has: the
  * kernels themselves only use the best one. */
+#include "backends/native/vector/exp.h"
 #include "backends/native/vector/vector.h"
 #include "ops/descriptors.h"
 #include "tests/support/kernels.h"
 #include "tests/support/runner.h"
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { N_MOST = 3000 };
@@ -191,8 +193,16 @@ static void check_softmax(const ebb_vector_isa *isa, bool is_f64, int64_t n_rows
         table->columns(n_classes, n_rows, n_rows, data, to);
         table->log_columns(n_classes, n_rows, n_rows, data, log_to);
     } else {
-        table->rows(n_rows, n_classes, data, to);
-        table->log_rows(n_rows, n_classes, data, log_to);
+        static numbers streamed;
+        const size_t n_bytes = (size_t)(n_rows * n_classes) * (is_f64 ? 8 : 4);
+        void *past = is_f64 ? (void *)(streamed.f64 + 3) : streamed.f32 + 3;
+        table->rows(n_rows, n_classes, data, to, false);
+        table->rows(n_rows, n_classes, data, past, true);
+        REQUIRE(memcmp(past, to, n_bytes) == 0, "%s: softmax past the caches differs", isa->name);
+        table->log_rows(n_rows, n_classes, data, log_to, false);
+        table->log_rows(n_rows, n_classes, data, past, true);
+        REQUIRE(memcmp(past, log_to, n_bytes) == 0, "%s: log_softmax past the caches differs",
+                isa->name);
     }
     const int64_t row_step = by_columns ? 1 : n_classes, step = by_columns ? n_rows : 1;
     for (int64_t i = 0; i < n_rows; i++) {
@@ -224,8 +234,111 @@ START_TEST(test_softmax)
         for (int i = 0; i < 7; i++)
             for (int64_t n_rows = 1; n_rows <= EBB_SOFTMAX_COLUMNS; n_rows += 21)
                 for (int by_columns = 0; by_columns < 2; by_columns++)
-                    if (n_rows * classes[i] <= N_MOST)
+                    if (n_rows * classes[i] <= N_MOST - 3)
                         check_softmax(isa, is_f64, n_rows, classes[i], by_columns);
+}
+END_TEST
+
+/* ---- own exponential ---- */
+
+START_TEST(test_exp)
+{
+    double worst = 0;
+    for (float x = 0; x >= -87.33F; x = nextafterf(x, -INFINITY) - 1e-5F) {
+        const double right = exp((double)x);
+        const double ulp = (double)(nextafterf((float)right, INFINITY) - (float)right);
+        worst = fmax(worst, fabs((double)exp_not_positive(x) - right) / ulp);
+    }
+    printf("e^x for x <= 0: %.2f ulp\n", worst);
+    ck_assert_double_le(worst, 2);
+    ck_assert(exp_not_positive(0) == 1);
+    ck_assert(exp_not_positive(-88) == 0);
+    ck_assert(exp_not_positive(-FLT_MAX) == 0);
+    ck_assert(exp_not_positive(-INFINITY) == 0);
+    ck_assert(isnan(exp_not_positive(NAN)));
+}
+END_TEST
+
+/* ---- normalizations: what goes past the caches has the same bits ---- */
+
+START_TEST(test_norms_past_caches)
+{
+    static numbers x, scale, shift, plain, past;
+    static const int64_t shapes[][2] = { { 1, 1 }, { 3, 7 }, { 5, 64 }, { 2, 1100 }, { 40, 33 } };
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    uint32_t seed = 5;
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    fill(&x, N_MOST, -2, 2, &seed);
+    fill(&scale, N_MOST, -2, 2, &seed);
+    fill(&shift, N_MOST, -2, 2, &seed);
+    for (int i = 0; i < 5 * 2 * 2; i++) {
+        const bool is_f64 = i / 5 % 2, is_gradient = i / 10;
+        const ebb_norm_table *table = is_f64 ? isa->norm_f64 : isa->norm_f32;
+        ebb_norm_rows rows = { shapes[i % 5][0], shapes[i % 5][1], true, false, 1e-5 };
+        void *results[2] = { is_f64 ? (void *)plain.f64 : plain.f32,
+                             is_f64 ? (void *)(past.f64 + 5) : past.f32 + 5 };
+        for (int r = 0; r < 2; r++) {
+            rows.is_streamed = r;
+            (is_gradient ? table->grad_rows : table->rows)(
+                &rows, is_f64 ? (void *)x.f64 : x.f32, is_f64 ? (void *)scale.f64 : scale.f32,
+                is_f64 ? (void *)shift.f64 : shift.f32, results[r]);
+        }
+        ck_assert(
+            memcmp(results[0], results[1], (size_t)(rows.n_rows * rows.n) * (is_f64 ? 8 : 4)) == 0);
+    }
+}
+END_TEST
+
+/* ---- moving ---- */
+
+START_TEST(test_transposes)
+{
+    enum { ROOM = 5000 };
+    static uint32_t from[ROOM];
+    static _Alignas(64) uint32_t to[ROOM];
+    static const int64_t sizes[] = { 0, 1, 3, 4, 8, 15, 16, 17, 33, 48 };
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (uint32_t i = 0; i < ROOM; i++)
+        from[i] = i;
+    for (int c = 0; c < 10 * 10 * 4; c++) {
+        const int64_t m = sizes[c % 10], n = sizes[c / 10 % 10]; /* i, j */
+        const bool is_streamed = c / 100 % 2, is_loose = c / 200;
+        const int64_t from_last = is_loose ? m + 3 : 64, to_near = is_loose ? n + 5 : 64;
+        memset(to, 0xFF, sizeof to);
+        isa->move->transpose(
+            &(ebb_transposed){ from + 1, to, from_last, to_near, m, n, is_streamed });
+        isa->move->finish_stream();
+        for (int64_t i = 0; i < ROOM; i++) {
+            const int64_t row = i / to_near, column = i % to_near;
+            const bool is_written = row < m && column < n;
+            REQUIRE(to[i] == (is_written ? (uint32_t)(1 + row + column * from_last) : UINT32_MAX),
+                    "%s: [%lld,%lld]: element %lld", isa->name, (long long)m, (long long)n,
+                    (long long)i);
+        }
+    }
+}
+END_TEST
+
+START_TEST(test_streams)
+{
+    static _Alignas(64) char from[600], to[600];
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (int i = 0; i < 600; i++)
+        from[i] = (char)(i % 127);
+    for (int start = 0; start < 70; start++)
+        for (int n = 0; n < 300; n += 7) {
+            memset(to, -1, sizeof to);
+            isa->move->stream(to + start, from + 5, (size_t)n);
+            isa->move->finish_stream();
+            for (int i = 0; i < 600; i++)
+                REQUIRE(to[i] == (i >= start && i < start + n ? from[i - start + 5] : -1),
+                        "%s: %d bytes at %d: byte %d", isa->name, n, start, i);
+        }
 }
 END_TEST
 
@@ -356,6 +469,10 @@ int main(void)
     tcase_add_loop_test(all, test_maps, 0, 3);
     tcase_add_loop_test(all, test_products, 0, 3);
     tcase_add_loop_test(all, test_softmax, 0, 3);
+    tcase_add_test(all, test_exp);
+    tcase_add_loop_test(all, test_norms_past_caches, 0, 3);
+    tcase_add_loop_test(all, test_transposes, 0, 3);
+    tcase_add_loop_test(all, test_streams, 0, 3);
     tcase_add_loop_test(all, test_reductions, 0, 3);
     tcase_add_test(all, test_list);
     suite_add_tcase(suite, all);

@@ -27,6 +27,7 @@ const char *ops_attribute_kind(const ebb_attr_field *field, char text[OPS_TEXT_B
         [EBB_ATTR_BOOL] = "true or false", [EBB_ATTR_I64] = "integer", [EBB_ATTR_F64] = "number",
         [EBB_ATTR_ENUM] = "word", [EBB_ATTR_NAME] = "text in quotes", [EBB_ATTR_DTYPE] = "dtype",
         [EBB_ATTR_SHAPE] = "shape", [EBB_ATTR_AXES] = "list of axes",
+        [EBB_ATTR_INTS] = "list of integers",
         [EBB_ATTR_TYPE] = "type, behind the colon", [EBB_ATTR_DATA] = "list of all elements",
     };
     /* clang-format on */

@@ -6,8 +6,13 @@
 
 #include "tests/support/graph_case.h"
 
-/* Ways of running a graph; bits of agreement_options.ways. */
-enum { AGREEMENT_WAYS = 8, ALL_AGREEMENT_WAYS = (1 << AGREEMENT_WAYS) - 1 };
+/* Ways of running a graph; bits of agreement_options.ways: with each list of backends (onednn,
+ * native, reference), in F64 and then F32, with passes and then without. */
+enum {
+    AGREEMENT_WAYS = 12,
+    ALL_AGREEMENT_WAYS = (1 << AGREEMENT_WAYS) - 1,
+    OPTIMIZED_F64_WAYS = 1 << 0 | 1 << 4 | 1 << 8
+};
 
 typedef struct agreement_options {
     int order;     /* of derivatives: 0, 1 or 2 */
@@ -26,9 +31,13 @@ typedef enum disagreement {
 
 typedef struct agreement {
     disagreement what;
-    int way;           /* of WRONG_VALUE and REFUSED; -1: while gradients were checked */
-    ebb_status status; /* of REFUSED */
-    int n_checks;      /* directional derivatives */
+    int way;            /* of WRONG_VALUE and REFUSED; -1: while gradients were checked */
+    ebb_status status;  /* of REFUSED */
+    int n_compared[2];  /* directional derivatives of order 1 and 2 that agree */
+    int n_zero[2];      /* of them, those that are 0 */
+    int n_undecided[2]; /* those whose differences do not converge: a kink is too near */
+    int n_ways;         /* that agree */
+    double worst[2];    /* relative error */
     char message[700];
 } agreement;
 

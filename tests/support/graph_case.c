@@ -195,12 +195,20 @@ void graph_case_finish(graph_case *c)
     *c = (graph_case){ .graph = NULL };
 }
 
-int graph_case_count(const graph_case *c, const ebb_op *op)
+ebb_interpreter *graph_case_compute(const graph_case *c, const ebb_graph *graph,
+                                    const ebb_node *outputs, ebb_error *error)
 {
-    int n = 0;
-    for (uint32_t id = 1; id <= ebb_graph_n_nodes(c->graph); id++)
-        n += ebb_node_op(ebb_graph_node(c->graph, id)) == op;
-    return n;
+    ebb_interpreter *in = ebb_interpreter_create(graph, NULL);
+    ck_assert_ptr_nonnull(in);
+    for (int i = 0; i < c->n_inputs; i++) {
+        ebb_node node = ebb_graph_find(graph, ebb_node_name(c->inputs[i].node));
+        if (node.id)
+            ck_assert_int_eq(ebb_interpreter_set(in, node, &c->inputs[i].value, error), EBB_OK);
+    }
+    if (!ebb_interpreter_run(in, outputs, c->n_outputs, error))
+        return in;
+    ebb_interpreter_destroy(in);
+    return NULL;
 }
 
 int graph_case_n_ops(const graph_case *c)

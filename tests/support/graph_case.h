@@ -3,6 +3,8 @@
 #ifndef TESTS_SUPPORT_GRAPH_CASE_H
 #define TESTS_SUPPORT_GRAPH_CASE_H
 
+#include "graph/interpret.h"
+
 #include <ebb/ops.h>
 
 #define CASE_MAX_INPUTS 96
@@ -39,10 +41,13 @@ typedef struct case_edit {
 bool graph_case_rebuild(const graph_case *from, const case_edit *edit, graph_case *result);
 void graph_case_finish(graph_case *c);
 
+/* An interpreter that has computed `outputs` (as many as the case has) of `graph`, which is the
+ * case's or made from it with the same names of inputs. NULL, and `error`, if an op refuses. */
+ebb_interpreter *graph_case_compute(const graph_case *c, const ebb_graph *graph,
+                                    const ebb_node *outputs, ebb_error *error);
+
 /* Nodes that are no inputs. */
 int graph_case_n_ops(const graph_case *c);
-/* Number of nodes of this op. */
-int graph_case_count(const graph_case *c, const ebb_op *op);
 /* depends[id], of n_nodes + 1: whether the node depends on an x by floats alone. */
 void graph_case_dependence(const graph_case *c, bool *depends);
 /* The text form, then outputs and values as comments. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_INPUTS = 4, MAX_BLOCKS = 32, GUARD_BYTES = 256, GUARD = 0xA5 };
+enum { MAX_INPUTS = EBB_MAX_SAMPLE_INPUTS, MAX_BLOCKS = 32, GUARD_BYTES = 256, GUARD = 0xA5 };
 
 /* ---- memory ---- */
 

@@ -22,29 +22,20 @@ bool nearly_equal(double a, double b, double relative, double absolute)
     return fabs(a - b) <= absolute + relative * fmax(fabs(a), fabs(b));
 }
 
-static double draw_float(const ebb_sample *sample, int input, double uniform)
+bool sample_value(const ebb_sample *sample, int input, bool is_float, double uniform, double *value)
 {
     double low = sample->range[input].low, high = sample->range[input].high;
-    if (low == 0 && high == 0) {
-        low = -2;
-        high = 2;
+    bool is_given = low != 0 || high != 0;
+    if (!is_float) {
+        *value = floor(low + ((is_given ? high : 2) - low) * uniform);
+        return true;
     }
-    return ldexp(floor(ldexp(low + (high - low) * uniform, 20)), -20);
-}
-
-static bool far_from_kinks(const ebb_sample *sample, int input, double x)
-{
+    low = is_given ? low : -2;
+    high = is_given ? high : 2;
+    *value = ldexp(floor(ldexp(low + (high - low) * uniform, 20)), -20);
     double step = sample->range[input].kink_step;
-    double nearest = step > 0 ? step * nearbyint(x / step) : 0;
-    return fabs(x - nearest) >= sample->range[input].gap;
-}
-
-static double draw_integer(const ebb_sample *sample, int input, double uniform)
-{
-    double low = sample->range[input].low, high = sample->range[input].high;
-    if (low == 0 && high == 0)
-        high = 2;
-    return floor(low + (high - low) * uniform);
+    double nearest = step > 0 ? step * nearbyint(*value / step) : 0;
+    return fabs(*value - nearest) >= sample->range[input].gap;
 }
 
 static void fill_input(sample_case *c, int index, int input)
@@ -60,9 +51,7 @@ static void fill_input(sample_case *c, int index, int input)
                        (uint32_t)i, w);
             double uniform = ebb_philox_f64(w[0], w[1]);
             bool is_float = ebb_dtype_is_float(tensor->type.dtype);
-            value = is_float ? draw_float(c->sample, input, uniform)
-                             : draw_integer(c->sample, input, uniform);
-            if (!is_float || far_from_kinks(c->sample, input, value))
+            if (sample_value(c->sample, input, is_float, uniform, &value))
                 break;
             ck_assert_msg(attempt < 10000, "%s: no value between the kinks", c->label);
         }

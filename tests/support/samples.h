@@ -25,6 +25,11 @@ typedef struct sample_case {
 void sample_case_init(sample_case *c, const ebb_op *op, int index, ebb_dtype floats);
 void sample_case_finish(sample_case *c);
 
+/* A value that the sample draws for this input, out of a number in [0, 1). False if it is too near
+ * a kink: draw again. */
+bool sample_value(const ebb_sample *sample, int input, bool is_float, double uniform,
+                  double *value);
+
 /* True if the sample states what must fail while the graph is built (an error without values). */
 bool sample_fails_to_build(const ebb_sample *sample);
 
