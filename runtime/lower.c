@@ -570,19 +570,11 @@ void ebb_executable_unlower(ebb_executable *e)
     e->stats.n_views = 0;
 }
 
-/* The least score that keeps a library op whole. Plain loops do where there are only those; beside
- * the native kernels, which take the parts, they would be far slower than the decomposition. */
-static int score_of_whole(const ebb_executable *e)
-{
-    for (int b = 0; b < e->n_backends; b++)
-        if (e->backends[b]->score == ebb_backend_native.score)
-            return EBB_SCORE_REFERENCE + 1;
-    return EBB_SCORE_REFERENCE;
-}
-
 int64_t ebb_executable_find_library(ebb_executable *e, const uint8_t *live, uint8_t *replace)
 {
-    const int enough = score_of_whole(e);
+    /* Plain loops keep an op whole where there is nothing else; beside backends that may take its
+     * parts they would be far slower than those. */
+    const int enough = e->n_backends > 1 ? EBB_SCORE_REFERENCE + 1 : EBB_SCORE_REFERENCE;
     int64_t n_found = 0;
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph); id++) {
         ebb_node node = ebb_graph_node(e->graph, id);

@@ -24,7 +24,7 @@ fi
 
 if [ ! -f "$build/build.ninja" ]; then
     CC=clang meson setup "$build" -Dfuzz=true --buildtype=debugoptimized -Db_sanitize=address,undefined \
-        -Db_lundef=false >/dev/null
+        -Db_lundef=false
 fi
 ninja -C "$build" fuzzers
 corpus=$build/fuzz
@@ -33,7 +33,7 @@ mkdir -p "$corpus"
 
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 failed=0
-for name in text npy safetensors idx; do
+for name in text npy safetensors idx png; do
     set -- -max_total_time="$seconds" -max_len=4096 -timeout=20 -rss_limit_mb=2048 -artifact_prefix="$corpus/bad-$name-"
     [ "$name" != text ] || set -- "$@" -dict="$corpus/text.dict"
     if "$build/tests/fuzz/fuzz_$name" "$@" "$corpus/$name" >"$corpus/$name.log" 2>&1; then

@@ -562,6 +562,65 @@ START_TEST(orders_of_memory)
 }
 END_TEST
 
+/* Between convolutions, which wish channels last, everything here stays in that order, forwards and
+ * backwards: reorders are for the feed and the result at most. Values as with the reference. */
+START_TEST(stays_channels_last)
+{
+    enum { N = 2, C = 3, F = 16, SIDE = 12 };
+    static float data[N * C * SIDE * SIDE], out[2][N * F * 4 * SIDE * SIDE];
+    uint32_t seed = 21;
+    for (int i = 0; i < COUNT(data); i++)
+        data[i] = (float)draw(&seed);
+    for (int way = 0; way < 2; way++) {
+        ebb_graph *g = ebb_graph_create("g");
+        ebb_store *store = ebb_store_create(NULL);
+        const ebb_init init = { .kind = EBB_INIT_NORMAL, .b = 0.2, .seed = 5 };
+        const ebb_conv_attrs same = { .padding = EBB_INTS(1, 1) };
+        ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(N, C, SIDE, SIDE));
+        ebb_node w1 = ebb_variable(g, "w1", EBB_F32, EBB_SHAPE(F, C, 3, 3), &init);
+        ebb_node w2 = ebb_variable(g, "w2", EBB_F32, EBB_SHAPE(F, F, 3, 3), &init);
+        ebb_node h = ebb_conv2d(x, w1, EBB_NONE, same);
+        h = ebb_relu(ebb_nn_batch_norm(h, &(ebb_nn_batch_norm_options){ .name = "bn1" }));
+        h = ebb_lrn(h, (ebb_lrn_attrs){ .size = 5, .alpha = 0.1, .beta = 0.75, .k = 2 });
+        h = ebb_resize2d(h, (ebb_resize_attrs){ .height = 2 * SIDE, .width = 2 * SIDE, .mode = 1 });
+        ebb_node y = ebb_conv2d(h, w2, EBB_NONE, same);
+        ebb_node loss = ebb_reduce_sum(ebb_square(y), EBB_ALL_AXES, false), dw;
+        ck_assert_int_eq(ebb_gradients(loss, &w1, 1, &dw), EBB_OK);
+        const ebb_node fetches[] = { y, dw };
+        ebb_executable *e = compile(g, way ? 2 : 0, fetches, 2, store);
+        static float gradient[2][F * C * 9];
+        const ebb_fetch values[] = { FETCH(y, out[way]), FETCH(dw, gradient[way]) };
+        run(e, &FEED(x, data), 1, values, 2);
+        ebb_step_info step;
+        int n_last = 0;
+        for (int64_t i = 0; ebb_executable_step(e, i, &step); i++) {
+            const bool here = strncmp(step.op, "batch_norm", 10) == 0 ||
+                              strncmp(step.op, "lrn", 3) == 0 ||
+                              strncmp(step.op, "resize2d", 8) == 0;
+            ck_assert_msg(!here || !way || strcmp(step.implementation, "channels_last") == 0,
+                          "%s: %s", step.op, step.implementation);
+            n_last += here;
+        }
+        ck_assert_int_eq(n_last, 6);
+        if (way) {
+            ck_assert_int_le(ebb_executable_get_stats(e).n_reorders, 2);
+            double largest = 0;
+            for (int i = 0; i < COUNT(gradient[0]); i++)
+                largest = fmax(largest, fabs((double)gradient[0][i]));
+            for (int i = 0; i < COUNT(gradient[0]); i++)
+                ck_assert_double_eq_tol((double)gradient[1][i], (double)gradient[0][i],
+                                        1e-4 * largest);
+            for (int i = 0; i < COUNT(out[0]); i++)
+                if (!nearly_equal((double)out[0][i], (double)out[1][i], 1e-5, 1e-5))
+                    ck_abort_msg("element %d: %g, %g", i, (double)out[0][i], (double)out[1][i]);
+        }
+        ebb_executable_destroy(e);
+        ebb_graph_destroy(g);
+        ebb_store_destroy(store);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("norms");
@@ -580,6 +639,7 @@ int main(void)
     TCase *kernels = tcase_create("kernels");
     tcase_set_timeout(kernels, 60);
     tcase_add_loop_test(kernels, orders_of_memory, 0, COUNT(last_cases));
+    tcase_add_test(kernels, stays_channels_last);
     suite_add_tcase(suite, kernels);
     return run_suite(suite);
 }

@@ -151,6 +151,20 @@ static void write_weights(const char *folder)
     close_file(out, "metadata.safetensors");
 }
 
+static void write_pictures(const char *folder)
+{
+    static const uint8_t zeros[12];
+    const ebb_shape shapes[] = { EBB_SHAPE(3, 4), EBB_SHAPE(2, 2, 3) };
+    for (int i = 0; i < 2; i++) {
+        char path[PATH_BYTES];
+        ebb_error error;
+        ebb_tensor tensor = ebb_tensor_borrow(EBB_U8, shapes[i], zeros);
+        if (ebb_png_write(join(folder, i ? "rgb.png" : "grey.png", path), &tensor, &error) !=
+            EBB_OK)
+            stop(path, error.message);
+    }
+}
+
 static void write_images(const char *folder)
 {
     static const char idx[] = "\0\0\x08\2\0\0\0\2\0\0\0\3abcdef";
@@ -171,6 +185,7 @@ int main(int argc, char **argv)
         void (*write)(const char *folder);
     } formats[] = { { "text", write_texts },
                     { "npy", write_arrays },
+                    { "png", write_pictures },
                     { "safetensors", write_weights },
                     { "idx", write_images } };
     if (argc != 2)
