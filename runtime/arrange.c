@@ -152,7 +152,6 @@ int ebb_fill_variants(ebb_lowering *l, ebb_node node, ebb_order *order, bool *fo
             l->operands[n_inputs + i] = l->operands[i];
             if (!operand_is_dense(&l->operands[i])) {
                 l->operands[n_inputs + i] = ebb_operand_dense(l->operands[i].type);
-                l->operands[n_inputs + i].is_steady = l->operands[i].is_steady;
                 is_strided = true;
             }
         }

@@ -25,6 +25,7 @@ bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *re
         if (!ebb_order_find(&layouts[i], shape, &order))
             return false;
         inputs[i].layout = layouts[i];
+        inputs[i].is_steady = false; /* a copy, made in each run */
     }
     for (int r = 0; r < region->n_results; r++) {
         if (!ebb_order_find(&results[r], &region->results[r].type->shape, &order))

@@ -650,6 +650,31 @@ START_TEST(steady_weights_are_packed)
 }
 END_TEST
 
+/* A constant that has to be copied into the layout of the weights is no constant to the kernel: the
+ * copy is made in each run, long after steady inputs are packed. */
+START_TEST(copied_constants_are_not_packed)
+{
+    static const float numbers[16] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
+    ebb_graph *g = ebb_graph_create("copied");
+    ebb_node x = IMAGE("x", 1, 16, 2, 2);
+    ebb_node row = ebb_constant(g, EBB_F32, EBB_SHAPE(1, 16, 1, 1), numbers);
+    ebb_node w = ebb_broadcast_to(row, EBB_SHAPE(17, 16, 1, 1));
+    ebb_node y = ebb_conv2d(x, w, EBB_NONE, (ebb_conv_attrs){ 0 });
+    ebb_executable *e = compile_with(
+        g, &(ebb_compile_options){ .fetches = &y, .n_fetches = 1, .skip_passes = true });
+    ebb_tensor in = make_tensor(ebb_node_type(x)), result = make_tensor(ebb_node_type(y));
+    for (int64_t i = 0; i < 16 * 4; i++)
+        ebb_tensor_set(&in, i, 1);
+    run(e, &(ebb_feed){ x, in }, 1, &(ebb_fetch){ y, result }, 1);
+    for (int64_t i = 0; i < 17 * 4; i++)
+        ck_assert_double_eq_tol(ebb_tensor_get(&result, i), 16 * 17 / 2, 1e-4);
+    ebb_tensor_finish(&result);
+    ebb_tensor_finish(&in);
+    ebb_executable_destroy(e);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 START_TEST(failing_allocations)
 {
     program p;
@@ -704,6 +729,7 @@ int main(void)
     TCase *layouts = tcase_create("layouts");
     tcase_add_test(layouts, reorders_only_at_edges);
     tcase_add_test(layouts, steady_weights_are_packed);
+    tcase_add_test(layouts, copied_constants_are_not_packed);
     tcase_add_test(layouts, failing_allocations);
     suite_add_tcase(suite, layouts);
     return run_suite(suite);
