@@ -151,6 +151,62 @@ START_TEST(parameters_are_counted)
 }
 END_TEST
 
+/* On the default backends no step of a model is a plain loop, neither Ebb's reference kernels nor
+ * oneDNN's `ref`, and layouts are changed only at the edges: at most as often as the table says, in
+ * training and in inference. */
+static const struct kernels_case {
+    const char *name;
+    build_model build;
+    int64_t channels, size, reorders_training, reorders_inference;
+} kernel_cases[] = {
+    { "simple_convnet", build_simple_convnet, 1, 28, 2, 1 },
+    { "deep_convnet", build_deep_convnet, 1, 28, 2, 1 },
+    { "lenet5", build_lenet5, 1, 28, 2, 1 },
+    { "lenet5_1998", build_lenet5_1998, 1, 28, 1, 1 },
+    { "alexnet", alexnet, 3, 224, 3, 2 },
+    { "vgg11_small", vgg11_small, 3, 32, 2, 1 },
+    { "googlenet", googlenet, 3, 64, 11, 10 },
+    { "resnet18_small", resnet18_small, 3, 32, 1, 1 },
+    { "resnet50", resnet50, 3, 64, 1, 1 },
+    { "resnet20", resnet20, 3, 32, 4, 2 },
+    { "mobilenet", build_mobilenet, 3, 64, 1, 1 },
+    { "unet", unet, 1, 32, 4, 2 },
+};
+enum { N_KERNEL_CASES = sizeof kernel_cases / sizeof *kernel_cases };
+
+START_TEST(no_model_runs_plain_loops)
+{
+    const struct kernels_case *c = &kernel_cases[_i];
+    for (int training = 0; training < 2; training++) {
+        ebb_graph *g = ebb_graph_create(c->name);
+        ebb_store *store = ebb_store_create(NULL);
+        const ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(2, c->channels, c->size, c->size));
+        ebb_node y = c->build(x, &(model_options){ .training = training, .classes = 10 });
+        if (training) {
+            y = ebb_reduce_mean(ebb_square(y), EBB_ALL_AXES, false);
+            ck_assert_int_eq(
+                ebb_nn_minimize(y, &(ebb_nn_rule){ .method = EBB_NN_ADAM, .rate = 1e-3 }), EBB_OK);
+        }
+        ebb_executable *e =
+            compile_with(g, &(ebb_compile_options){
+                                .fetches = &y, .n_fetches = 1, .store = store, .n_threads = 1 });
+        const ebb_executable_stats stats = ebb_executable_get_stats(e);
+        ebb_step_info step;
+        for (int64_t i = 0; ebb_executable_step(e, i, &step); i++)
+            ck_assert_msg(
+                strcmp(step.backend, "reference") != 0 && !strstr(step.implementation, "ref"),
+                "%s runs %s as %s %s", c->name, step.op, step.backend, step.implementation);
+        const int64_t most = training ? c->reorders_training : c->reorders_inference;
+        ck_assert_msg(stats.n_reorders <= most, "%s, %s: %lld reorders, not %lld", c->name,
+                      training ? "training" : "inference", (long long)stats.n_reorders,
+                      (long long)most);
+        ebb_executable_destroy(e);
+        ebb_store_destroy(store);
+        ebb_graph_destroy(g);
+    }
+}
+END_TEST
+
 /* Two filters of 3x3 see as much as one of 5x5, with 18 weights instead of 25; three see 7x7 with
  * 27 instead of 49: the gradient of one output tells which inputs it sees (Saitoh 2016,
  * section 8.1.4). */
@@ -284,6 +340,7 @@ int main(void)
     TCase *tests = tcase_create("models");
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, parameters_are_counted, 0, N_MODELS);
+    tcase_add_loop_test(tests, no_model_runs_plain_loops, 0, N_KERNEL_CASES);
     tcase_add_test(tests, small_filters_see_as_much);
     tcase_add_test(tests, training_and_inference_share_variables);
     tcase_add_test(tests, mistakes_are_named);
