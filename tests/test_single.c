@@ -430,6 +430,75 @@ START_TEST(test_enlarged)
 }
 END_TEST
 
+/* ---- large enough to be written past the caches, against the reference at F32 ---- */
+
+static ebb_node large_result(int which, ebb_node x, ebb_node row)
+{
+    const ebb_node wide = ebb_broadcast_to(row, ebb_node_type(x)->shape);
+    switch (which) {
+    case 0:
+        return ebb_tanh(x);
+    case 1:
+        return ebb_add(x, wide);
+    case 2:
+        return ebb_select(ebb_greater(x, wide), x, ebb_neg(x));
+    case 3: /* a copy in blocks, then a map */
+        return ebb_exp(ebb_transpose(x, EBB_AXES(1, 0)));
+    case 4: /* a copy of rows */
+        return ebb_exp(ebb_transpose(ebb_reshape(x, EBB_SHAPE(43, 49, 2065)), EBB_AXES(1, 0, 2)));
+    case 5:
+        return ebb_softmax(x, 1);
+    case 6:
+        return ebb_softmax(ebb_reshape(x, EBB_SHAPE(2107 * 59, 35)), 1);
+    case 7:
+        return ebb_log_softmax(x, 1);
+    case 8:
+        return ebb_softmax(x, 0);
+    case 9:
+        return ebb_layer_norm(x, row, row, EBB_AXES(1), 1e-5);
+    default:
+        return ebb_rms_norm(x, row, EBB_AXES(1), 1e-5);
+    }
+}
+enum { N_LARGE = 11 };
+
+START_TEST(test_large)
+{
+    enum { ROWS = 2107, COLUMNS = 2065 }; /* 17 MB, in no whole number of cache lines */
+    ebb_graph *g = ebb_graph_create("large");
+    const ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(ROWS, COLUMNS));
+    const ebb_node row = ebb_input(g, "row", EBB_F32, EBB_SHAPE(COLUMNS));
+    const ebb_node y = large_result(_i, x, row);
+    REQUIRE(!ebb_graph_status(g), "%s", ebb_graph_message(g));
+    ebb_tensor values[2], results[2];
+    ck_assert_int_eq(ebb_tensor_init(&values[0], *ebb_node_type(x), NULL), EBB_OK);
+    ck_assert_int_eq(ebb_tensor_init(&values[1], *ebb_node_type(row), NULL), EBB_OK);
+    for (int i = 0; i < ROWS * COLUMNS; i++)
+        ((float *)values[0].data)[i] = (float)(i % 8191 - 4095) / 2048;
+    for (int i = 0; i < COLUMNS; i++)
+        ((float *)values[1].data)[i] = (float)(i % 31 - 15) / 16;
+    for (int way = 0; way < 2; way++) {
+        ebb_executable *executable;
+        const ebb_compile_options options = {
+            .fetches = &y, .n_fetches = 1, .backend = way ? "onednn" : "reference", .n_threads = 2
+        };
+        ck_assert_int_eq(ebb_tensor_init(&results[way], *ebb_node_type(y), NULL), EBB_OK);
+        ck_assert_int_eq(ebb_compile(g, &options, &executable), EBB_OK);
+        ck_assert_int_eq(ebb_run(executable, (ebb_feed[]){ { x, values[0] }, { row, values[1] } },
+                                 2, &(ebb_fetch){ y, results[way] }, 1),
+                         EBB_OK);
+        ebb_executable_destroy(executable);
+    }
+    const double error = error_of(&results[1], &results[0], scale_of(&results[0], 1));
+    REQUIRE(error <= forward_tolerance, "case %d is off by %g", _i, error);
+    for (int i = 0; i < 2; i++) {
+        ebb_tensor_finish(&values[i]);
+        ebb_tensor_finish(&results[i]);
+    }
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("single");
@@ -437,6 +506,7 @@ int main(void)
     tcase_set_timeout(registry, 280);
     tcase_add_test(registry, test_samples);
     tcase_add_test(registry, test_enlarged);
+    tcase_add_loop_test(registry, test_large, 0, N_LARGE);
     suite_add_tcase(suite, registry);
     return run_suite(suite);
 }

@@ -3,8 +3,9 @@
 #include "backends/native/native.h"
 #include <string.h>
 
-/* Side of the square blocks in which a transposed operand is copied. */
-#define BLOCK 64
+/* The blocks in which a transposed operand is copied. */
+#define NEAR_BLOCK EBB_TRANSPOSED_NEAR
+#define LAST_BLOCK EBB_TRANSPOSED_LAST
 
 typedef struct copy_state {
     ebb_walk walk;
@@ -32,8 +33,27 @@ static void copy_rows(void *context, int index, int n)
         return;
     ebb_cursor cursor =
         ebb_cursor_at(walk, (const char *)call->inputs[0] + state->offset_bytes, begin);
-    ebb_cursor_read(&cursor, end - begin,
-                    (char *)call->results[0] + (size_t)begin * walk->element_bytes);
+    char *result = (char *)call->results[0] + (size_t)begin * walk->element_bytes;
+    if (!state->is_streamed) {
+        ebb_cursor_read(&cursor, end - begin, result);
+        return;
+    }
+    _Alignas(64) char buffer[4096];
+    const int last = walk->rank - 1;
+    for (int64_t length; begin < end; begin += length) {
+        const int64_t left = walk->dims[last] - cursor.index[last];
+        length = (int64_t)(sizeof buffer / walk->element_bytes);
+        if (walk->strides[last] == 1 && left < length && left >= length / 16)
+            length = left; /* where they lie */
+        length = length < end - begin ? length : end - begin;
+        const void *data = ebb_cursor_take(&cursor, length, buffer);
+        const size_t n_bytes = (size_t)length * walk->element_bytes;
+        if (data != buffer)
+            ebb_native_prefetch(data, n_bytes);
+        state->move->stream(result, data, n_bytes);
+        result += n_bytes;
+    }
+    state->move->finish_stream();
 }
 
 /* to[i * to_near + j] = from[i * from_near + j * from_last] */
@@ -61,11 +81,12 @@ static void copy_blocks(void *context, int index, int n)
     int64_t begin, end;
     ebb_parallel_part(state->n_tasks, index, n, &begin, &end);
     for (int64_t task = begin; task < end; task++) {
-        int64_t rest = task / state->last_blocks;
-        int64_t j = task % state->last_blocks * BLOCK, i = rest % state->near_blocks * BLOCK;
+        int64_t rest = task / state->near_blocks;
+        int64_t i = task % state->near_blocks * NEAR_BLOCK;
+        int64_t j = rest % state->last_blocks * LAST_BLOCK;
         int64_t from = i * walk->strides[near] + j * walk->strides[last];
         int64_t to = i * state->result_strides[near] + j;
-        rest /= state->near_blocks;
+        rest /= state->last_blocks;
         for (int d = last - 1; d >= 0; d--) {
             if (d == near)
                 continue;
@@ -74,8 +95,8 @@ static void copy_blocks(void *context, int index, int n)
             rest /= walk->dims[d];
         }
         int64_t n_near = walk->dims[near] - i, n_last = walk->dims[last] - j;
-        n_near = n_near < BLOCK ? n_near : BLOCK;
-        n_last = n_last < BLOCK ? n_last : BLOCK;
+        n_near = n_near < NEAR_BLOCK ? n_near : NEAR_BLOCK;
+        n_last = n_last < LAST_BLOCK ? n_last : LAST_BLOCK;
         const char *source = (const char *)call->inputs[0] + state->offset_bytes + from * bytes;
         char *target = (char *)call->results[0] + to * bytes;
         if (bytes == 4 && walk->strides[near] == 1) {
@@ -132,8 +153,8 @@ static ebb_status compile_layout(const ebb_region *region, const ebb_layout *lay
             state->near = i;
     state->is_transposed = state->near != last && walk->dims[last] >= 4;
     if (state->is_transposed) {
-        state->near_blocks = (walk->dims[state->near] + BLOCK - 1) / BLOCK;
-        state->last_blocks = (walk->dims[last] + BLOCK - 1) / BLOCK;
+        state->near_blocks = (walk->dims[state->near] + NEAR_BLOCK - 1) / NEAR_BLOCK;
+        state->last_blocks = (walk->dims[last] + LAST_BLOCK - 1) / LAST_BLOCK;
         state->n_tasks = state->near_blocks * state->last_blocks;
         for (int i = 0; i < last; i++)
             if (i != state->near)

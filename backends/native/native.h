@@ -35,7 +35,7 @@ bool ebb_native_all_dense(const ebb_region *region);
 #define EBB_STREAM_BYTES ((size_t)16 << 20)
 
 /* Asks for n_bytes that will be read EBB_AHEAD_BYTES later; may lie behind the end of a block. */
-#define EBB_AHEAD_BYTES 2048
+#define EBB_AHEAD_BYTES 8192
 static inline void ebb_native_prefetch(const void *data, size_t n_bytes)
 {
     for (size_t i = 0; i < n_bytes; i += 64)

@@ -24,12 +24,12 @@ ISA_DECLARE(base)
 ISA_DECLARE(avx2)
 ISA_DECLARE(avx512)
 
-#define AHEAD_BYTES 2048
+#define AHEAD_BYTES 4096
 /* Asks for n_bytes that will be read a little later; may lie behind the end of a block. */
 static inline void ask_ahead(const void *data, int64_t n_bytes)
 {
     for (int64_t i = 0; i < n_bytes; i += 64)
-        __builtin_prefetch((const char *)data + AHEAD_BYTES + i, 0, 2);
+        __builtin_prefetch((const char *)data + AHEAD_BYTES + i, 0, 3);
 }
 
 /* The iterations of the loop that follows may run in any order or together; its result may lie

@@ -62,24 +62,22 @@ static inline void transpose_square(const uint32_t *from, int64_t from_last, uin
         memcpy(to + i * to_near, &rows[i], sizeof rows[i]);
 }
 
-/* Squares of SIDE: whole cache lines are read and written. */
+/* Squares of SIDE: whole cache lines are read and written, by way of a buffer, which is faster
+ * where rows lie a power of two apart and share few places of the cache. */
 #define SIDE 16
 
 static inline void transpose_lines(const uint32_t *from, int64_t from_last, uint32_t *to,
-                                   int64_t to_near, bool is_streamed)
+                                   int64_t to_near)
 {
     _Alignas(64) uint32_t buffer[SIDE][SIDE];
     for (int j = 0; j < SIDE; j += WIDTH)
         for (int i = 0; i < SIDE; i += WIDTH)
             transpose_square(from + i + j * from_last, from_last, &buffer[i][j], SIDE);
-    if (is_streamed)
-        for (int i = 0; i < SIDE; i++)
-            stream_line(to + i * to_near, buffer[i]);
-    else
-        for (int i = 0; i < SIDE; i++)
-            memcpy(to + i * to_near, buffer[i], sizeof buffer[i]);
+    for (int i = 0; i < SIDE; i++)
+        memcpy(to + i * to_near, buffer[i], sizeof buffer[i]);
 }
 
+/* One by one: what does not fill a square. */
 static void transpose_rest(const ebb_transposed *t, int64_t near_begin, int64_t near_end,
                            int64_t last_begin, int64_t last_end)
 {
@@ -90,17 +88,15 @@ static void transpose_rest(const ebb_transposed *t, int64_t near_begin, int64_t 
             to[i * t->to_near + j] = from[i + j * t->from_last];
 }
 
-static void transpose(const ebb_transposed *t)
+static void transpose_near(const ebb_transposed *t)
 {
     const uint32_t *from = t->from;
     uint32_t *to = t->to;
-    const bool is_streamed = t->is_streamed && (uintptr_t)to % 64 == 0 && t->to_near % 16 == 0;
     const int64_t near_lines = t->n_near & -SIDE, last_lines = t->n_last & -SIDE;
     for (int64_t j = 0; j < last_lines; j += SIDE)
         for (int64_t i = 0; i < near_lines; i += SIDE)
             transpose_lines(from + i + j * t->from_last, t->from_last, to + i * t->to_near + j,
-                            t->to_near, is_streamed);
-    /* What is left, in squares of registers and then one by one. */
+                            t->to_near);
     const int64_t near = t->n_near & -WIDTH, last = t->n_last & -WIDTH;
     for (int64_t j = 0; j < last; j += WIDTH)
         for (int64_t i = j < last_lines ? near_lines : 0; i < near; i += WIDTH)
@@ -108,6 +104,32 @@ static void transpose(const ebb_transposed *t)
                              t->to_near);
     transpose_rest(t, 0, near, last, t->n_last);
     transpose_rest(t, near, t->n_near, 0, t->n_last);
+}
+
+/* Rows of the result are put together in a buffer and leave past the caches; what stands behind the
+ * block in each row of the operand comes next and is asked for. */
+static void transpose_past(const ebb_transposed *t)
+{
+    _Alignas(64) uint32_t buffer[EBB_TRANSPOSED_NEAR][EBB_TRANSPOSED_LAST + SIDE];
+    for (int64_t j = 0; j < t->n_last; j++)
+        for (int64_t i = 0; i < EBB_TRANSPOSED_NEAR; i += SIDE)
+            __builtin_prefetch(
+                (const uint32_t *)t->from + j * t->from_last + EBB_TRANSPOSED_NEAR + i, 0, 2);
+    ebb_transposed block = *t;
+    block.to = buffer;
+    block.to_near = EBB_TRANSPOSED_LAST + SIDE;
+    transpose_near(&block);
+    for (int64_t i = 0; i < t->n_near; i++)
+        stream_bytes((uint32_t *)t->to + i * t->to_near, buffer[i],
+                     (size_t)t->n_last * sizeof(uint32_t));
+}
+
+static void transpose(const ebb_transposed *t)
+{
+    if (t->is_streamed)
+        transpose_past(t);
+    else
+        transpose_near(t);
 }
 
 static void stream(void *to, const void *from, size_t n_bytes)

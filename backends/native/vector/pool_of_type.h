@@ -1,13 +1,14 @@
 /* The pooling of vector.h for one type: see pool.c, which includes this file with T, TAG and an
  * integer I of T's size defined. A run of channels is cut into pieces of 16, 4 or 1; the last piece
  * overlaps the one before where the run is longer than a piece, which changes nothing, as results
- * are never read. */
+ * are never read. Conversions go in steps of two, which compilers know. */
 
 #define WIDE_NAME(name, lanes) ISA_PASTE(name##_##lanes, TAG)
 #define DEFINE_WIDTH(L)                                                                            \
     typedef T WIDE_NAME(floats, L) __attribute__((vector_size(L * sizeof(T))));                    \
     typedef I WIDE_NAME(ints, L) __attribute__((vector_size(L * sizeof(T))));                      \
     typedef uint8_t WIDE_NAME(bytes, L) __attribute__((vector_size(L)));                           \
+    typedef uint16_t WIDE_NAME(shorts, L) __attribute__((vector_size(L * 2)));                     \
     typedef int32_t WIDE_NAME(places, L) __attribute__((vector_size(L * 4)));                      \
     static inline void WIDE_NAME(max, L)(int64_t c, int64_t n_taps, const int64_t *offsets,        \
                                          const int32_t *taps, const T *x, T *y, void *where,       \
@@ -32,7 +33,12 @@
                 __builtin_convertvector(tap, WIDE_NAME(places, L));                                \
             memcpy((int32_t *)where + c, &numbers, sizeof numbers);                                \
         } else {                                                                                   \
-            const WIDE_NAME(bytes, L) numbers = __builtin_convertvector(tap, WIDE_NAME(bytes, L)); \
+            const WIDE_NAME(places, L) places =                                                    \
+                __builtin_convertvector(tap, WIDE_NAME(places, L));                                \
+            const WIDE_NAME(shorts, L) shorts =                                                    \
+                __builtin_convertvector(places, WIDE_NAME(shorts, L));                             \
+            const WIDE_NAME(bytes, L) numbers =                                                    \
+                __builtin_convertvector(shorts, WIDE_NAME(bytes, L));                              \
             memcpy((uint8_t *)where + c, &numbers, sizeof numbers);                                \
         }                                                                                          \
     }                                                                                              \
@@ -50,7 +56,11 @@
             } else {                                                                               \
                 WIDE_NAME(bytes, L) numbers;                                                       \
                 memcpy(&numbers, (const uint8_t *)where + offsets[t] + c, sizeof numbers);         \
-                tap = __builtin_convertvector(numbers, WIDE_NAME(ints, L));                        \
+                const WIDE_NAME(shorts, L) shorts =                                                \
+                    __builtin_convertvector(numbers, WIDE_NAME(shorts, L));                        \
+                const WIDE_NAME(places, L) places =                                                \
+                    __builtin_convertvector(shorts, WIDE_NAME(places, L));                         \
+                tap = __builtin_convertvector(places, WIDE_NAME(ints, L));                         \
             }                                                                                      \
             memcpy(&value, dy + offsets[t] + c, sizeof value);                                     \
             sum += (WIDE_NAME(floats, L))((tap == (I)taps[t]) & (WIDE_NAME(ints, L))value);        \

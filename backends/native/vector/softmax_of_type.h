@@ -5,6 +5,8 @@
 #define LANES ((int64_t)(64 / sizeof(T)))
 /* Elements that are worked on together; small enough for the first-level cache. */
 #define TILE 1024
+/* Elements that go to the result at a time. */
+#define PIECE 256
 
 /* In place; n is a multiple of LANES. */
 static void NAME(exp_whole)(int64_t n, T *x)
@@ -152,15 +154,24 @@ static void NAME(softmax_rows)(int64_t n_rows, int64_t n_classes, const void *da
     sink_start(&out, result, is_streamed);
     for (int64_t begin = 0; begin < n_rows; begin += n_together) {
         int64_t n = n_rows - begin < n_together ? n_rows - begin : n_together;
-        ask_ahead(x + begin * n_classes, n * n_classes * (int64_t)sizeof(T));
         NAME(exp_tile)(n, n_classes, x + begin * n_classes, tile, shifts);
-        T *to = sink_place(&out);
         for (int64_t i = 0; i < n; i++) {
-            const T *row = tile + i * n_classes, scale = 1 / NAME(add_up)(n_classes, row);
-            for (int64_t j = 0; j < n_classes; j++)
-                to[i * n_classes + j] = row[j] * scale;
+            const T *row = tile + i * n_classes;
+            shifts[i] = 1 / NAME(add_up)(n_classes, row);
         }
-        sink_take(&out, (size_t)(n * n_classes) * sizeof(T));
+        /* Out in short pieces, with what is read next in between. */
+        int64_t done = 0;
+        for (int64_t i = 0; i < n; i++) {
+            const T scale = shifts[i];
+            for (int64_t end = (i + 1) * n_classes, piece; done < end; done += piece) {
+                piece = end - done < PIECE ? end - done : PIECE;
+                T *to = sink_place(&out);
+                for (int64_t j = 0; j < piece; j++)
+                    to[j] = tile[done + j] * scale;
+                ask_ahead(x + begin * n_classes + done, piece * (int64_t)sizeof(T));
+                sink_take(&out, (size_t)piece * sizeof(T));
+            }
+        }
     }
     sink_finish(&out);
 }
@@ -195,17 +206,16 @@ static void NAME(log_softmax_rows)(int64_t n_rows, int64_t n_classes, const void
     sink_start(&out, result, is_streamed);
     for (int64_t begin = 0; begin < n_rows; begin += n_together) {
         int64_t n = n_rows - begin < n_together ? n_rows - begin : n_together;
-        const int64_t piece = n_classes > TILE ? TILE : n_classes;
-        ask_ahead(x + begin * n_classes, n * piece * (int64_t)sizeof(T));
         NAME(log_sums)(n, n_classes, x + begin * n_classes, shifts, logs);
         for (int64_t i = 0; i < n; i++)
-            for (int64_t done = 0; done < n_classes; done += piece) {
+            for (int64_t done = 0, piece; done < n_classes; done += piece) {
                 const T *from = x + (begin + i) * n_classes + done;
-                const int64_t length = n_classes - done < piece ? n_classes - done : piece;
+                piece = n_classes - done < PIECE ? n_classes - done : PIECE;
                 T *to = sink_place(&out);
-                for (int64_t j = 0; j < length; j++)
+                for (int64_t j = 0; j < piece; j++)
                     to[j] = (from[j] - shifts[i]) - logs[i];
-                sink_take(&out, (size_t)length * sizeof(T));
+                ask_ahead(from, piece * (int64_t)sizeof(T));
+                sink_take(&out, (size_t)piece * sizeof(T));
             }
     }
     sink_finish(&out);
@@ -300,6 +310,7 @@ const ebb_softmax_table ISA_NAME(NAME(ebb_softmax)) = {
 #undef PARTIALS
 #undef EXP
 #undef TILE
+#undef PIECE
 #undef T
 #undef TAG
 #undef FN

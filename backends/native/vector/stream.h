@@ -53,11 +53,12 @@ static inline void stream_bytes(void *to_data, const void *from_data, size_t n_b
 /* Takes pieces of at most SINK_PIECE bytes, one after the other: straight into the result, or by
  * way of a buffer that leaves in whole cache lines past the caches. */
 #define SINK_PIECE 8192
+#define SINK_LEAST 512 /* leaves at once */
 typedef struct sink {
     char *to;
     size_t n_waiting;
     bool is_streamed;
-    _Alignas(64) char buffer[SINK_PIECE + 64];
+    _Alignas(64) char buffer[SINK_PIECE + SINK_LEAST];
 } sink;
 
 static inline void sink_start(sink *s, void *to, bool is_streamed)
@@ -82,7 +83,7 @@ static inline void sink_take(sink *s, size_t n_bytes)
     }
     s->n_waiting += n_bytes;
     const size_t rest = (size_t)((uintptr_t)s->to + s->n_waiting) % 64;
-    if (rest >= s->n_waiting)
+    if (s->n_waiting < SINK_LEAST || rest >= s->n_waiting)
         return;
     const size_t gone = s->n_waiting - rest;
     stream_bytes(s->to, s->buffer, gone);

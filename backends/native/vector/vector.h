@@ -93,8 +93,7 @@ typedef struct ebb_norm_table {
  * result may be an input that lies like it. */
 typedef struct ebb_channels_table {
     /* y = (x - mean) factor + shift */
-    void (*affine_run)(int64_t n, const void *x, void *y, double mean, double factor,
-                       double shift);
+    void (*affine_run)(int64_t n, const void *x, void *y, double mean, double factor, double shift);
     /* coefficients: mean in two parts, high and low; factor; shift; `stride` elements apart */
     void (*affine_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride, void *y,
                         int64_t y_stride, const void *coefficients, int64_t stride);
@@ -109,8 +108,8 @@ typedef struct ebb_channels_table {
                           const void *dy, int64_t dy_stride, const void *means, double *sums,
                           double *products);
     /* dx = (dy - offset - (x - mean) slope) factor; coefficients: mean, factor, slope, offset */
-    void (*grad_run)(int64_t n, const void *x, const void *dy, void *dx, double mean,
-                     double factor, double slope, double offset);
+    void (*grad_run)(int64_t n, const void *x, const void *dy, void *dx, double mean, double factor,
+                     double slope, double offset);
     void (*grad_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride,
                       const void *dy, int64_t dy_stride, void *dx, int64_t dx_stride,
                       const void *coefficients, int64_t stride);
@@ -137,10 +136,11 @@ typedef struct ebb_lrn_table {
                         void *scratch);
 } ebb_lrn_table;
 
-/* Pooling: n results that lie side by side. Result c is made of from[offsets[t] + c] for n_taps values t. */
+/* Pooling: n results that lie side by side. Result c is made of from[offsets[t] + c] for n_taps
+ * values t. */
 typedef struct ebb_pool_table {
-    /* The first maximum, or NaN, and the number taps[t] where it is; of nothing -inf and 0. `where` holds
-     * int32_t if is_wide, else uint8_t. */
+    /* The first maximum, or NaN, and the number taps[t] where it is; of nothing -inf and 0. `where`
+     * holds int32_t if is_wide, else uint8_t. */
     void (*max)(int64_t n, int64_t n_taps, const int64_t *offsets, const int32_t *taps,
                 const void *x, void *y, void *where, bool is_wide);
     /* The sum of those dy for which `where` at the same place is taps[t]. */
@@ -154,7 +154,7 @@ typedef struct ebb_pool_table {
 /* resize2d: a row of n results, each out of one or two elements of a row. */
 typedef struct ebb_resize_row {
     int64_t n;
-    bool is_nearest;    /* `low` alone */
+    bool is_nearest; /* `low` alone */
     const int32_t *low, *high;
     const void *weights; /* of the element at `high`, in the type at hand */
 } ebb_resize_row;
@@ -193,12 +193,15 @@ typedef struct ebb_transposed {
     const void *from;
     void *to;
     int64_t from_last, to_near;
-    int64_t n_near, n_last; /* of i, of j */
-    bool is_streamed;       /* past the caches, where whole cache lines are written */
+    int64_t n_near,
+        n_last;       /* of i, at most EBB_TRANSPOSED_NEAR; of j, at most EBB_TRANSPOSED_LAST */
+    bool is_streamed; /* past the caches */
 } ebb_transposed;
+#define EBB_TRANSPOSED_NEAR 64
+#define EBB_TRANSPOSED_LAST 128
 typedef struct ebb_move_table {
-    /* Copies with stores that go past the caches: for what is too large to stay there. Other threads
-     * may read it after finish_stream, which the writing thread calls. */
+    /* Copies with stores that go past the caches: for what is too large to stay there. Other
+     * threads may read it after finish_stream, which the writing thread calls. */
     void (*stream)(void *to, const void *from, size_t n_bytes);
     void (*finish_stream)(void);
     void (*transpose)(const ebb_transposed *t);
