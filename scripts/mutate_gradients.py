@@ -402,6 +402,7 @@ def main():
     few = not options.files and not options.only and len(mutants) < MIN_MUTANTS
     if few:
         print(f"fewer than {MIN_MUTANTS} mutants")
+    print(f"{len(mutants) - len(unargued)} passed, {len(unargued) + few} failed, 0 skipped")
     return 1 if unargued or few else 0
 
 

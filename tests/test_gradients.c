@@ -37,7 +37,18 @@ static void count_report(tally *total, const ebb_check_report *report, const cha
     }
 }
 
-/* Checks y by the float inputs among n_sources. False if there is none. */
+static void check_by(ebb_node y, const ebb_node *xs, int n_xs, ebb_check_options options,
+                     const char *label, tally *total)
+{
+    ebb_check_report report;
+    ebb_status status = ebb_check_gradients(y, xs, n_xs, &options, &report);
+    ck_assert_msg(status == EBB_OK, "%s: %s: %s", label, ebb_status_name(status),
+                  ebb_graph_message(y.graph));
+    count_report(total, &report, label);
+}
+
+/* Checks y by the float inputs among n_sources: by all at orders 1 and 2, and by each alone, since
+ * rules look at what is needed. False if there is none. */
 static bool check_node(ebb_node y, const ebb_node *sources, const ebb_tensor *values, int n_sources,
                        int seed, const char *label, tally *total)
 {
@@ -56,11 +67,10 @@ static bool check_node(ebb_node y, const ebb_node *sources, const ebb_tensor *va
                                   .values = given,
                                   .n_values = n_sources,
                                   .seed = (uint64_t)seed };
-    ebb_check_report report;
-    ebb_status status = ebb_check_gradients(y, xs, n_xs, &options, &report);
-    ck_assert_msg(status == EBB_OK, "%s: %s: %s", label, ebb_status_name(status),
-                  ebb_graph_message(y.graph));
-    count_report(total, &report, label);
+    check_by(y, xs, n_xs, options, label, total);
+    options.order = 1;
+    for (int x = 0; x < n_xs && n_xs > 1; x++)
+        check_by(y, &xs[x], 1, options, label, total);
     return true;
 }
 
@@ -88,7 +98,7 @@ static bool check_through_views(const ebb_op *op, int index, tally *total)
         ebb_shape shape = c.inputs[i].type.shape;
         int64_t rows = shape.rank > 1 ? shape.dims[0] : 1;
         int64_t n = ebb_shape_elements(&shape), columns = rows ? n / rows : 0;
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "v%d", i);
         moves = moves || (rows > 1 && columns > 1);
         ebb_type type = { c.inputs[i].type.dtype, EBB_SHAPE(columns, rows) };
@@ -122,7 +132,7 @@ static void check_broadcast(const ebb_op *op, int index, tally *total)
     snprintf(label, sizeof label, "%s, all inputs broadcast", op->name);
     for (int i = 0; i < op->n_inputs; i++) {
         ebb_type type = { sample->inputs[i].dtype, full };
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "i%d", i);
         for (int d = 0; d < full.rank; d++)
             if (d % op->n_inputs == i)
