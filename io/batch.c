@@ -16,7 +16,7 @@ static ebb_status check_batch(const ebb_image_set *set, const int64_t *indices, 
                         !set    ? "set is NULL"
                         : n < 0 ? "n is negative"
                                 : "indices is NULL");
-    int64_t pixels = set->height * set->width;
+    int64_t pixels = set->channels * set->height * set->width;
     char text[EBB_TYPE_TEXT_BYTES];
     if (images && !ebb_dtype_is_float(images->type.dtype))
         return ebb_fail(error, EBB_BAD_DTYPE,
@@ -27,8 +27,9 @@ static ebb_status check_batch(const ebb_image_set *set, const int64_t *indices, 
                           : ebb_shape_elements(&images->type.shape) != 0))
         return ebb_fail(error, EBB_BAD_SHAPE,
                         "ebb_image_set_batch: images must hold %" PRId64 " images of %" PRId64
-                        "x%" PRId64 " pixels, not %s",
-                        n, set->height, set->width, ebb_type_text(&images->type, text));
+                        "x%" PRId64 "x%" PRId64 " pixels, not %s",
+                        n, set->channels, set->height, set->width,
+                        ebb_type_text(&images->type, text));
     if (labels && !ebb_dtype_is_integer(labels->type.dtype))
         return ebb_fail(error, EBB_BAD_DTYPE,
                         "ebb_image_set_batch: labels must be i64, i32 or u8, not %s",
@@ -74,7 +75,7 @@ ebb_status ebb_image_set_batch(const ebb_image_set *set, const int64_t *indices,
     ebb_status status = check_batch(set, indices, n, images, labels, error);
     if (status != EBB_OK)
         return status;
-    int64_t pixels = set->height * set->width;
+    int64_t pixels = set->channels * set->height * set->width;
     for (int64_t i = 0; i < n; i++) {
         const uint8_t *image = (const uint8_t *)set->images.data + indices[i] * pixels;
         if (images && images->type.dtype == EBB_F32)

@@ -282,6 +282,7 @@ ebb_status ebb_digits_draw(int64_t n, uint64_t seed, const ebb_allocator *alloca
         return ebb_fail(error, status, "ebb_digits_draw: no memory for %lld images", (long long)n);
     }
     set->n = n;
+    set->channels = 1;
     set->height = set->width = SIDE;
     set->n_classes = N_CLASSES;
     uint8_t *images = set->images.data, *labels = set->labels.data;

@@ -66,6 +66,7 @@ static ebb_status read_set(const char *folder, const char *images, const char *l
     if (status != EBB_OK)
         return status;
     set->n = set->images.type.shape.dims[0];
+    set->channels = 1;
     set->height = set->images.type.shape.dims[1];
     set->width = set->images.type.shape.dims[2];
     status = read_file(folder, labels, 1, allocator, &set->labels, path, error);

@@ -27,6 +27,7 @@ typedef struct tensor_entry {
 typedef struct load_job {
     ebb_store *store;
     const char *path;
+    bool is_whole; /* the file must have what the store has, and no more */
     const ebb_allocator *allocator;
     ebb_error *error;
     int file;
@@ -342,8 +343,39 @@ static ebb_status check_entries(load_job *load)
     return EBB_OK;
 }
 
+static int compare_to_name(const void *key, const void *member)
+{
+    return strcmp(key, (*(const tensor_entry *const *)member)->name);
+}
+
+/* Leaves `order` sorted by names if something is missing. */
+static ebb_status check_whole(load_job *load)
+{
+    for (int64_t i = 0; i < load->n; i++) {
+        const tensor_entry *entry = &load->entries[i];
+        if (!ebb_store_find(load->store, entry->name))
+            return ebb_fail(load->error, EBB_NOT_FOUND,
+                            "%s: byte %zu: the store has no tensor \"%s\", which the file has",
+                            load->path, entry->at, entry->name);
+    }
+    if (load->n == ebb_store_size(load->store))
+        return EBB_OK;
+    if (load->n > 0)
+        qsort(load->order, (size_t)load->n, sizeof *load->order, compare_names);
+    int64_t i = 0;
+    while (load->n > 0 && bsearch(ebb_store_name(load->store, i), load->order, (size_t)load->n,
+                                  sizeof *load->order, compare_to_name))
+        i++;
+    return ebb_fail(load->error, EBB_NOT_FOUND,
+                    "%s: the file has no tensor \"%s\", which the store has", load->path,
+                    ebb_store_name(load->store, i));
+}
+
 static ebb_status check_store(load_job *load)
 {
+    ebb_status status = load->is_whole ? check_whole(load) : EBB_OK;
+    if (status != EBB_OK)
+        return status;
     for (int64_t i = 0; i < load->n; i++) {
         tensor_entry *entry = &load->entries[i];
         entry->old = ebb_store_find(load->store, entry->name);
@@ -423,13 +455,14 @@ static ebb_status fill_store(load_job *load)
     return EBB_OK;
 }
 
-ebb_status ebb_store_load(ebb_store *store, const char *path, ebb_error *error)
+static ebb_status load_file(ebb_store *store, const char *path, bool is_whole, ebb_error *error)
 {
     if (!store || !path)
-        return ebb_fail(error, EBB_BAD_ARGUMENT, "ebb_store_load: %s is NULL",
-                        store ? "path" : "store");
+        return ebb_fail(error, EBB_BAD_ARGUMENT, "ebb_store_%s: %s is NULL",
+                        is_whole ? "restore" : "load", store ? "path" : "store");
     load_job load = { .store = store,
                       .path = path,
+                      .is_whole = is_whole,
                       .allocator = ebb_store_allocator(store),
                       .error = error,
                       .file = -1 };
@@ -445,4 +478,14 @@ ebb_status ebb_store_load(ebb_store *store, const char *path, ebb_error *error)
     if (load.file >= 0)
         close(load.file);
     return status;
+}
+
+ebb_status ebb_store_load(ebb_store *store, const char *path, ebb_error *error)
+{
+    return load_file(store, path, false, error);
+}
+
+ebb_status ebb_store_restore(ebb_store *store, const char *path, ebb_error *error)
+{
+    return load_file(store, path, true, error);
 }

@@ -25,6 +25,7 @@ static ebb_image_set make_set(void)
         .images = ebb_tensor_borrow(EBB_U8, EBB_SHAPE(3, 1, 2), batch_pixels),
         .labels = ebb_tensor_borrow(EBB_U8, EBB_SHAPE(3), batch_labels),
         .n = 3,
+        .channels = 1,
         .height = 1,
         .width = 2,
         .n_classes = 10,
@@ -82,7 +83,7 @@ START_TEST(batch_rejects_what_does_not_fit)
     expect_failure(ebb_image_set_batch(&set, negative, 2, &images, &labels, &error), EBB_BAD_INDEX,
                    "indices[0] is -1");
     expect_failure(ebb_image_set_batch(&set, good, 2, &large, &labels, &error), EBB_BAD_SHAPE,
-                   "images must hold 2 images of 1x2 pixels, not f32[2,3]");
+                   "images must hold 2 images of 1x1x2 pixels, not f32[2,3]");
     expect_failure(ebb_image_set_batch(&set, good, 2, &ints, &labels, &error), EBB_BAD_DTYPE,
                    "images must be f32 or f64, not i32[2,2]");
     expect_failure(ebb_image_set_batch(&set, good, 2, &images, &three, &error), EBB_BAD_SHAPE,

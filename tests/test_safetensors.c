@@ -286,6 +286,50 @@ START_TEST(bad_files_change_nothing)
 }
 END_TEST
 
+/* Weights of another model: nothing may be missing, extra or of another shape. */
+/* clang-format off */
+static const struct {
+    const char *header;
+    size_t data_bytes;
+    ebb_status status;
+    const char *message;
+} other_models[] = {
+    { "{}",                                  0, EBB_NOT_FOUND,  ": the file has no tensor \"a\", which the store has" },
+    { "{" TENSOR("a", "[0,2]") "}",          2, EBB_NOT_FOUND,  ": the file has no tensor \"b\", which the store has" },
+    { "{" TENSOR("b", "[0,2]") "}",          2, EBB_NOT_FOUND,  ": the file has no tensor \"a\", which the store has" },
+    { "{" TENSOR("b", "[0,2]") "," TENSOR("c", "[2,4]") "," TENSOR("a", "[4,6]") "}",
+                                             6, EBB_NOT_FOUND,  ": the store has no tensor \"c\", which the file has" },
+    { "{" TENSOR("b", "[0,2]") ",\"a\":{\"dtype\":\"U8\",\"shape\":[1,2],\"data_offsets\":[2,4]}}",
+                                             4, EBB_BAD_SHAPE,  "tensor \"a\" is u8[1,2] in the file, but u8[2] in the store" },
+    { "{" TENSOR("b", "[0,2]") "," TENSOR("a", "[2,4]") "}",
+                                             4, EBB_OK,         "" },
+};
+/* clang-format on */
+
+START_TEST(only_whole_stores_are_restored)
+{
+    for (size_t i = 0; i < sizeof other_models / sizeof *other_models; i++) {
+        ebb_store *store = ebb_store_create(NULL);
+        set_value(store, "a", EBB_U8, EBB_SHAPE(2), u8);
+        set_value(store, "b", EBB_U8, EBB_SHAPE(2), u8);
+        const char *path =
+            make_file(other_models[i].header, "\1\2\3\4\5\6", other_models[i].data_bytes);
+        ebb_status status = ebb_store_restore(store, path, &error);
+        bool good = other_models[i].status == EBB_OK;
+        if (good)
+            ck_assert_msg(status == EBB_OK, "%s", error.message);
+        else
+            expect_failure(status, other_models[i].status, other_models[i].message);
+        ck_assert_int_eq(ebb_store_size(store), 2);
+        expect_value(store, "a", EBB_U8, EBB_SHAPE(2), good ? "\3\4" : (const void *)u8);
+        expect_value(store, "b", EBB_U8, EBB_SHAPE(2), good ? "\1\2" : (const void *)u8);
+        ebb_store_destroy(store);
+    }
+    expect_failure(ebb_store_restore(NULL, "x", &error), EBB_BAD_ARGUMENT,
+                   "ebb_store_restore: store is NULL");
+}
+END_TEST
+
 START_TEST(lying_lengths_are_found)
 {
     ebb_memory_meter meter;
@@ -464,6 +508,7 @@ int main(void)
     suite_add_tcase(suite, good);
     TCase *bad = tcase_create("bad files");
     tcase_add_test(bad, bad_files_change_nothing);
+    tcase_add_test(bad, only_whole_stores_are_restored);
     tcase_add_test(bad, lying_lengths_are_found);
     tcase_add_test(bad, damaged_files_are_safe);
     tcase_add_test(bad, failing_allocations_change_nothing);

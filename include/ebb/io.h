@@ -20,9 +20,9 @@ EBB_NODISCARD EBB_API ebb_status ebb_idx_read(const char *path, const ebb_alloca
 /* ---- data sets of images with labels ---- */
 
 typedef struct ebb_image_set {
-    ebb_tensor images; /* U8 [n, height, width] */
+    ebb_tensor images; /* U8 [n, height, width]; of more than one channel: [n, channels, height, width] */
     ebb_tensor labels; /* U8 [n], each below n_classes */
-    int64_t n, height, width;
+    int64_t n, channels, height, width;
     int n_classes;
 } ebb_image_set;
 
@@ -35,6 +35,19 @@ EBB_NODISCARD EBB_API ebb_status ebb_mnist_read(const char *folder, const ebb_al
                                                 ebb_image_set *train, ebb_image_set *test,
                                                 ebb_error *error);
 
+/* CIFAR-10 in its binary form (Krizhevsky 2009): files of records, each a label and 32x32 pixels as a red, a green and a blue
+ * plane, 3073 bytes. Reads the records of `paths` (plain or gzip), one file after the other, into one set. Errors: IO,
+ * BAD_FORMAT (no records, a part of one, labels above 9: the message names path and byte), OUT_OF_MEMORY, BAD_ARGUMENT; the
+ * set is a zero struct then. */
+EBB_NODISCARD EBB_API ebb_status ebb_cifar10_read_files(const char *const *paths, int n_paths,
+                                                        const ebb_allocator *allocator,
+                                                        ebb_image_set *set, ebb_error *error);
+/* The database: data_batch_1.bin to data_batch_5.bin and test_batch.bin in `folder`. `train` and `test` may each be NULL.
+ * Errors as above; both sets are zero structs then. */
+EBB_NODISCARD EBB_API ebb_status ebb_cifar10_read(const char *folder, const ebb_allocator *allocator,
+                                                  ebb_image_set *train, ebb_image_set *test,
+                                                  ebb_error *error);
+
 /* Digits drawn by a seeded generator, 28x28 like MNIST's: strokes (lines and arcs) with random slant, shift, scale,
  * thickness and noise. Image i depends on (seed, i) alone; its label is random. n >= 0. Errors: BAD_ARGUMENT, OUT_OF_MEMORY. */
 EBB_NODISCARD EBB_API ebb_status ebb_digits_draw(int64_t n, uint64_t seed,
@@ -42,7 +55,7 @@ EBB_NODISCARD EBB_API ebb_status ebb_digits_draw(int64_t n, uint64_t seed,
                                                  ebb_error *error);
 
 /* Copies the images and labels of indices[0..n) into a batch: pixels / 255 as F32 or F64 (whatever `images` is, n x
- * height*width elements in any shape), labels as I32, I64 or U8. Either destination may be NULL. Errors: BAD_INDEX, BAD_SHAPE,
+ * channels*height*width elements in any shape), labels as I32, I64 or U8. Either destination may be NULL. Errors: BAD_INDEX, BAD_SHAPE,
  * BAD_DTYPE; nothing is written then. */
 EBB_NODISCARD EBB_API ebb_status ebb_image_set_batch(const ebb_image_set *set, const int64_t *indices,
                                                      int64_t n, const ebb_tensor *images,
@@ -59,6 +72,9 @@ EBB_NODISCARD EBB_API ebb_status ebb_store_save(const ebb_store *store, const ch
 /* Reads all tensors into the store (ebb_store_set: names that the store has must have the same type). Errors: IO,
  * BAD_FORMAT (with byte offset), BAD_SHAPE, BAD_DTYPE; the store is unchanged then. */
 EBB_NODISCARD EBB_API ebb_status ebb_store_load(ebb_store *store, const char *path, ebb_error *error);
+/* The same for a store that has its variables already, after ebb_compile: the file must have all of them and no others. Errors:
+ * also NOT_FOUND, with the name of a tensor that one of both lacks. */
+EBB_NODISCARD EBB_API ebb_status ebb_store_restore(ebb_store *store, const char *path, ebb_error *error);
 
 /* ---- arrays: .npy, NumPy's format (numpy.lib.format), versions 1.0, 2.0 and 3.0 ---- */
 
