@@ -75,7 +75,7 @@ clean:
 
 help:
 	@echo 'make              build the library and the examples in $(BUILD)/'
-	@echo 'make demo         train a network on drawn digits; results in $(BUILD)/demo/'
+	@echo 'make demo         train a small convnet on drawn digits; results in $(BUILD)/demo/'
 	@echo 'make demo DATA=D  the same on the MNIST files in folder D'
 	@echo 'make test         all fast tests'
 	@echo 'make check-slow   the slow ones (training on MNIST and the like)'

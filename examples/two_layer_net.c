@@ -4,37 +4,27 @@
  * plus or minus 0.002 with the seed.
  *
  *     two_layer_net --data FOLDER | --synthetic [--iterations 10000] [--seed 1] ... */
-#include "support/data.h"
-#include "support/evaluate.h"
 #include "support/options.h"
 #include "support/progress.h"
 #include "support/stop.h"
+#include "support/train.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HIDDEN = 50, CLASSES = 10, EVALUATION_BATCH = 500 };
+enum { HIDDEN = 50, CLASSES = 10 };
 
-typedef struct two_layer_net {
-    ebb_graph *graph;
-    ebb_node x, t, scores, loss; /* [batch, pixels], [batch], [batch, classes], [] */
-} two_layer_net;
-
-/* Another batch size is another graph; variables of the same names are the same values in the
- * store. */
-static two_layer_net make_net(int64_t batch, int64_t n_pixels, uint64_t seed)
+static ebb_node build_net(ebb_node x, bool training, const void *context)
 {
-    two_layer_net net = { .graph = ebb_graph_create("two_layer_net") };
-    net.x = ebb_input(net.graph, "x", EBB_F32, EBB_SHAPE(batch, n_pixels));
-    net.t = ebb_input(net.graph, "t", EBB_I32, EBB_SHAPE(batch));
-    ebb_nn_linear_options layer = { .init = EBB_NN_INIT_NORMAL, .std = 0.01, .seed = seed };
+    (void)training; /* the same in both */
+    ebb_nn_linear_options layer = { .init = EBB_NN_INIT_NORMAL,
+                                    .std = 0.01,
+                                    .seed = *(const uint64_t *)context };
     layer.name = "fc1";
-    ebb_node hidden = ebb_relu(ebb_nn_linear(net.x, HIDDEN, &layer));
+    ebb_node hidden = ebb_relu(ebb_nn_linear(ebb_flatten(x, 1), HIDDEN, &layer));
     layer.name = "fc2";
-    net.scores = ebb_nn_linear(hidden, CLASSES, &layer);
-    net.loss = ebb_softmax_cross_entropy(net.scores, net.t);
-    return net;
+    return ebb_nn_linear(hidden, CLASSES, &layer);
 }
 
 /* SplitMix64 (Steele, Lea, Flood 2014). */
@@ -68,65 +58,46 @@ int main(int argc, char **argv)
         stop("two_layer_net: give either --data FOLDER or --synthetic");
     example_data data;
     data_load(&data, folder, 10000, 2000, (uint64_t)seed);
-    int64_t n_pixels = data.train.height * data.train.width;
 
-    /* One executable makes steps, another one evaluates; both work on the weights in the store. */
-    ebb_store *store = ebb_store_create(NULL);
-    two_layer_net train = make_net(batch, n_pixels, (uint64_t)seed);
-    two_layer_net test = make_net(EVALUATION_BATCH, n_pixels, (uint64_t)seed);
-    ebb_node prediction = ebb_argmax(test.scores, 1);
-    need_graph(train.graph, ebb_nn_minimize(train.loss, &(ebb_nn_rule){ .rate = rate }));
-    ebb_compile_options how = { .n_fetches = 1, .store = store, .backend = backend };
-    ebb_executable *step, *evaluation;
-    how.fetches = &train.loss;
-    need_graph(train.graph, ebb_compile(train.graph, &how, &step));
-    how.fetches = &prediction;
-    need_graph(test.graph, ebb_compile(test.graph, &how, &evaluation));
-
-    float loss = 0;
-    ebb_tensor images, labels;
-    int64_t *indices = malloc((size_t)batch * sizeof *indices);
-    if (!indices || ebb_tensor_init(&images, *ebb_node_type(train.x), NULL) != EBB_OK ||
-        ebb_tensor_init(&labels, *ebb_node_type(train.t), NULL) != EBB_OK)
-        stop("two_layer_net: no memory for a batch of %" PRId64 " images", batch);
-    ebb_feed feeds[] = { { train.x, images }, { train.t, labels } };
-    ebb_fetch fetch = { train.loss, ebb_tensor_borrow(EBB_F32, EBB_SCALAR, &loss) };
-
-    int64_t epoch = data.train.n > batch ? data.train.n / batch : 1; /* steps; the book's count */
+    const uint64_t weight_seed = (uint64_t)seed;
+    image_trainer trainer;
+    trainer_open(&trainer, &(trainer_options){ .name = "two_layer_net",
+                                               .build = build_net,
+                                               .context = &weight_seed,
+                                               .data = &data,
+                                               .batch = batch,
+                                               .rule = { .rate = rate },
+                                               .backend = backend });
+    double loss = 0;
     uint64_t state = (uint64_t)seed << 32;
+    int64_t epoch = trainer.n_steps; /* the book's count */
+    int64_t *indices = malloc((size_t)batch * sizeof *indices);
+    if (!indices)
+        stop("two_layer_net: no memory for a batch of %" PRId64 " images", batch);
     progress_bar progress;
     progress_start(&progress, "training", iterations);
     for (int64_t i = 0; i < iterations; i++) {
-        ebb_error error;
         for (int64_t k = 0; k < batch; k++)
             indices[k] = (int64_t)((draw_number(&state) >> 32) * (uint64_t)data.train.n >> 32);
-        need(ebb_image_set_batch(&data.train, indices, batch, &images, &labels, &error),
-             error.message);
-        need_run(step, ebb_run(step, feeds, 2, &fetch, 1));
+        loss = trainer_step(&trainer, indices, NULL);
         progress_step(&progress, i + 1, loss);
         if (i < n_losses) {
             progress_end(&progress);
-            printf("loss %" PRId64 " %.9g\n", i + 1, (double)loss);
+            printf("loss %" PRId64 " %.9g\n", i + 1, loss);
         }
         if ((i + 1) % epoch == 0) {
-            double accuracy = evaluate(evaluation, test.x, prediction, &data.test);
+            double accuracy = trainer_evaluate(&trainer, &data.test);
             progress_end(&progress);
-            printf("epoch %" PRId64 ": loss %.4f, test accuracy %.4f\n", (i + 1) / epoch,
-                   (double)loss, accuracy);
+            printf("epoch %" PRId64 ": loss %.4f, test accuracy %.4f\n", (i + 1) / epoch, loss,
+                   accuracy);
         }
     }
     progress_end(&progress);
-    printf("training accuracy %.4f\n", evaluate(evaluation, test.x, prediction, &data.train));
-    printf("test accuracy %.4f\n", evaluate(evaluation, test.x, prediction, &data.test));
+    printf("training accuracy %.4f\n", trainer_evaluate(&trainer, &data.train));
+    printf("test accuracy %.4f\n", trainer_evaluate(&trainer, &data.test));
 
     free(indices);
-    ebb_tensor_finish(&images);
-    ebb_tensor_finish(&labels);
-    ebb_executable_destroy(step);
-    ebb_executable_destroy(evaluation);
-    ebb_graph_destroy(train.graph);
-    ebb_graph_destroy(test.graph);
-    ebb_store_destroy(store);
+    trainer_close(&trainer);
     data_finish(&data);
     return EXIT_SUCCESS;
 }

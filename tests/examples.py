@@ -6,9 +6,11 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 
 sys.dont_write_bytecode = True
 from support.frame import Report, without_progress
@@ -16,10 +18,16 @@ from support.frame import Report, without_progress
 BACKENDS = ("reference", "onednn")
 
 
+# Threads that spin while they wait would fight with the tests beside them.
+ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+
+
 def start(folder, name, *arguments):
     """Returns exit status, lines of stdout, lines of stderr."""
     command = [os.path.join(folder, name)] + [str(argument) for argument in arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, env=ENVIRONMENT
+    )
     return done.returncode, without_progress(done.stdout), done.stderr.splitlines()
 
 
@@ -72,6 +80,114 @@ def check_two_layer_net(report, folder):
     report.check(worst <= 1e-4, f"losses of both backends differ by {worst}")
 
 
+def check_picture(report, path, width, height):
+    """A whole PNG of this size."""
+    data = b""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            data = file.read()
+    good = data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
+    found = struct.unpack(">II", data[16:24]) if good else None
+    report.check(found == (width, height), f"{os.path.basename(path)}: {found}, not {(width, height)}")
+
+
+def check_mistakes(report, folder, out):
+    """The list of mistakes agrees with the count that is printed last."""
+    counted = re.fullmatch(r"(\d+) of \d+ test images are read wrongly", out[-1] if out else "")
+    with open(os.path.join(folder, "mistakes.txt"), encoding="ascii") as file:
+        lines = [re.fullmatch(r"image \d+: label (\d), guess (\d)", line.rstrip("\n")) for line in file]
+    good = counted and len(lines) == min(20, int(counted.group(1)))
+    report.check(good and all(line and line.group(1) != line.group(2) for line in lines), f"mistakes: {out[-1:]}, {lines}")
+
+
+def check_convnet(report, folder):
+    common = ("--synthetic", "--images", 400, "--batch", 20, "--seed", 3, "--threads", 1)
+    with tempfile.TemporaryDirectory() as results:
+        weights = [os.path.join(results, name) for name in ("half", "whole", "on")]
+        figures = {}
+        for backend in BACKENDS:
+            status, out, err = start(
+                folder, "convnet", *common, "--model", "lenet", "--epochs", 1, "--backend", backend, "--out", results
+            )
+            lines = [line for line in out if line.startswith("epoch 1/1: ")]
+            good = status == 0 and len(lines) == 1 and re.fullmatch(r"test accuracy [01]\.\d{4}", out[-1])
+            report.check(good, f"convnet on {backend}: {out} {err}")
+            figures[backend] = numbers(lines[0])[2] if lines else 0
+        report.check(abs(figures["onednn"] - figures["reference"]) < 1e-3, f"losses of both backends: {figures}")
+        report.check(os.path.exists(os.path.join(results, "convnet_lenet.svg")), "convnet plots")
+
+        # Stopped, saved, loaded and gone on, training ends where it ends without a stop.
+        deep = (*common, "--model", "deep", "--images", 60, "--out", results)
+        start(folder, "convnet", *deep, "--epochs", 1, "--save", weights[0])
+        whole = start(folder, "convnet", *deep, "--epochs", 2, "--save", weights[1])
+        on = start(folder, "convnet", *deep, "--epochs", 1, "--load", weights[0], "--save", weights[2])
+        again = start(folder, "convnet", *deep, "--epochs", 0, "--load", weights[1])
+        report.check(whole[0] == on[0] == again[0] == 0, f"convnet saves and loads: {whole} {on} {again}")
+        report.check(whole[1][-1:] == on[1][-1:] == again[1][-1:], f"accuracies: {whole[1]} {on[1]} {again[1]}")
+        if os.path.exists(weights[1]) and os.path.exists(weights[2]):
+            with open(weights[1], "rb") as one, open(weights[2], "rb") as other:
+                report.check(one.read() == other.read(), "a training that went on ends with the same weights")
+        status, out, err = start(folder, "convnet", *common, "--model", "lenet", "--load", weights[0], "--out", results)
+        report.check(status != 0 and len(err) == 1 and 'has no tensor "' in err[0], f"weights of another model: {out} {err}")
+
+        for model in ("simple", "simple_book", "lenet1998", "resnet20", "vgg11"):
+            status, out, err = start(
+                folder, "convnet", *common, "--model", model, "--images", 20, "--epochs", 1, "--out", results
+            )
+            report.check(status == 0 and out[-1].startswith("test accuracy "), f"convnet {model}: {out} {err}")
+
+
+def write_bar(path):
+    """A grey PNG, 12x10: black, with a white bar from top to bottom."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + bytes(255 if 4 <= x < 7 else 0 for x in range(12)) for _ in range(10))
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 12, 10, 8, 0, 0, 0, 0)))
+        file.write(chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def check_filters(report, folder):
+    with tempfile.TemporaryDirectory() as results:
+        bar = os.path.join(results, "bar.png")
+        write_bar(bar)
+        for backend in BACKENDS:
+            status, out, err = start(
+                folder, "filters", "--images", 200, "--image", bar, "--out", results, "--backend", backend
+            )
+            # 8 rows of 10 responses: four in each row are 4, where the bar begins and ends.
+            good = status == 0 and "vertical edges: mean response 1.6000" in out
+            report.check(good and "horizontal edges: mean response 0.0000" in out, f"filters on {backend}: {out} {err}")
+            if status == 0:
+                check_mistakes(report, results, out)
+        check_picture(report, os.path.join(results, "edges.png"), 2 * 280 + 12, 8 * 28 + 8)
+        check_picture(report, os.path.join(results, "filters.png"), 13 * 64 + 4, 5 * 64 + 4)
+        check_picture(report, os.path.join(results, "mistakes.png"), 10 * 60 + 4, 2 * 60 + 4)
+
+
+def check_depth(report, folder):
+    with tempfile.TemporaryDirectory() as results:
+        for backend, steps in (("reference", 0), ("onednn", 12)):
+            status, out, err = start(
+                folder, "depth", "--steps", steps, "--threads", 1, "--out", results, "--backend", backend
+            )
+            fields = [line for line in out if "weights, sees" in line]
+            good = status == 0 and fields == [
+                "1 of 5x5: 25 weights, sees 5x5",
+                "2 of 3x3: 18 weights, sees 5x5",
+                "1 of 7x7: 49 weights, sees 7x7",
+                "3 of 3x3: 27 weights, sees 7x7",
+            ]
+            names = [line.split()[1:] for line in out if line.split()[:1] == ["step"]]
+            good = good and names == [["plain-20", "shortcut-20", "plain-56", "shortcut-56"]] * (steps > 0)
+            rows = [line.split() for line in out if re.fullmatch(r" +\d+( +\d+\.\d{4}){4}", line)]
+            report.check(good and [int(row[0]) for row in rows] == list(range(1, steps + 1)), f"depth on {backend}: {out} {err}")
+        check_picture(report, os.path.join(results, "depth_fields.png"), 2 * 244 + 4, 2 * 244 + 4)
+        report.check(os.path.exists(os.path.join(results, "depth.svg")), "depth plots its losses")
+
+
 def check_digits(report, folder):
     with tempfile.TemporaryDirectory() as results:
         status, out, err = start(folder, "digits", "--out", results, "--epochs", 1)
@@ -84,6 +200,9 @@ def check_digits(report, folder):
                     text = file.read()
                 good = text.startswith(start_of_file) and b"</svg>" in text
             report.check(good, f"digits leaves {name}")
+        check_picture(report, os.path.join(results, "filters.png"), 9 * 64 + 4, 4 * 64 + 4)
+        check_picture(report, os.path.join(results, "mistakes.png"), 10 * 60 + 4, 2 * 60 + 4)
+        check_mistakes(report, results, out)
         left = sorted(os.listdir(results))
         report.check(all(not name.startswith(".") and "tmp" not in name for name in left), f"nothing half-written: {left}")
 
@@ -99,6 +218,10 @@ def check_nonsense(report, folder):
             ("two_layer_net", ("--synthetic", "--iterations", "many"), "many"),
             ("two_layer_net", ("--data", missing), missing),
             ("digits", ("--out", os.path.join(file, "deeper")), file),
+            ("convnet", ("--synthetic", "--model", "abacus"), "abacus"),
+            ("convnet", ("--synthetic", "--images", 10, "--out", nowhere), "too few"),
+            ("convnet", ("--synthetic", "--load", missing, "--out", nowhere), missing),
+            ("filters", ("--image", file, "--out", nowhere), file),
         ]
         for name, arguments, words in cases:
             status, out, err = start(folder, name, *arguments)
@@ -113,6 +236,9 @@ def main():
         check_small_ones(report, folder, backend)
         check_books_first_chapters(report, folder, backend)
     check_two_layer_net(report, folder)
+    check_convnet(report, folder)
+    check_filters(report, folder)
+    check_depth(report, folder)
     check_digits(report, folder)
     check_nonsense(report, folder)
     report.finish()

@@ -14,13 +14,14 @@ typedef struct model_options {
     int64_t classes; /* 0: what the paper or the book has */
     bool training;   /* dropout and batch statistics */
     bool no_dropout; /* none even in training: numbers that others can repeat */
+    bool he_init;    /* build_simple_convnet: weights as in the other networks */
     uint64_t seed;
 } model_options;
 
 /* ---- Saitoh, Deep Learning from Scratch (2016): x [batch, 1, 28, 28] ---- */
 
 /* Chapter 7: conv 30 of 5x5, ReLU, pool, affine 100, ReLU, affine 10; weights start normal with
- * 0.01. 433,890 parameters. */
+ * 0.01, unless he_init. 433,890 parameters. */
 ebb_node build_simple_convnet(ebb_node x, const model_options *options);
 /* Chapter 8: six convolutions of 3x3 with 16, 16, 32, 32, 64, 64 filters, a pool after each two,
  * affine 50, affine 10, both with dropout behind them (the book's form); He's initialization.

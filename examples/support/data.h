@@ -1,5 +1,5 @@
-/* The images that the examples learn from: MNIST if its folder is given, else digits that come with
- * Ebb. */
+/* The images that the examples learn from: MNIST or CIFAR-10 if the folder is given, else digits
+ * that come with Ebb. */
 #ifndef EXAMPLES_SUPPORT_DATA_H
 #define EXAMPLES_SUPPORT_DATA_H
 
@@ -9,8 +9,9 @@ typedef struct example_data {
     ebb_image_set train, test;
 } example_data;
 
-/* `folder` NULL: draws n_train and n_test digits (the test images from another seed than the
- * training ones). Prints what was loaded; stops with a message if it cannot. */
+/* A folder with data_batch_1.bin is CIFAR-10, another one MNIST. `folder` NULL: draws n_train and
+ * n_test digits (the test images from another seed than the training ones). Prints what was loaded;
+ * stops with a message if it cannot. */
 void data_load(example_data *data, const char *folder, int64_t n_train, int64_t n_test,
                uint64_t seed);
 void data_finish(example_data *data);

@@ -29,6 +29,11 @@ typedef struct option_row {
             option_backends, 0, 0                                                                  \
     }
 extern const char *const option_backends[];
+/* --threads N. `variable` is an int64_t, 0 to begin with. */
+#define OPTION_THREADS(variable)                                                                   \
+    {                                                                                              \
+        "threads", OPTION_COUNT, &(variable), "0: as many as OpenMP would use", 0, 0, 1024         \
+    }
 /* --out DIR, for output_open (output.h). `variable` is a const char *, NULL to begin with. */
 #define OPTION_OUT(variable)                                                                       \
     {                                                                                              \

@@ -1,0 +1,84 @@
+/* Training side by side. */
+#include "support/race.h"
+
+#include "support/progress.h"
+#include "support/stop.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MAX_ENTRANTS = 8, N_ROWS = 12 };
+
+/* losses[k * n_steps + i] becomes the loss of entrant k in step i. */
+static void make_steps(const race_options *race, image_trainer *trainers, double *losses)
+{
+    const trainer_options *options = &trainers[0].options;
+    int64_t *order = trainers[0].order, epoch = trainers[0].n_steps;
+    progress_bar progress;
+    progress_start(&progress, "training", race->n_steps);
+    for (int64_t i = 0; i < race->n_steps; i++) {
+        if (i % epoch == 0)
+            ebb_shuffle(order, options->data->train.n, options->seed, (uint64_t)(i / epoch));
+        for (int k = 0; k < race->n_entrants; k++)
+            losses[k * race->n_steps + i] =
+                trainer_step(&trainers[k], order + i % epoch * options->batch, NULL);
+        progress_step(&progress, i + 1, losses[i]);
+    }
+    progress_end(&progress);
+}
+
+static void print_losses(const race_options *race, const plot_series *means)
+{
+    const int64_t every = (race->n_steps + N_ROWS - 1) / N_ROWS;
+    printf("%10s", "step");
+    for (int k = 0; k < race->n_entrants; k++)
+        printf(" %12s", means[k].name);
+    for (int64_t i = every; i <= race->n_steps; i += every) {
+        printf("\n%10" PRId64, i);
+        for (int k = 0; k < race->n_entrants; k++)
+            printf(" %12.4f", means[k].y[i - 1]);
+    }
+    printf("\n");
+}
+
+void race_run(const race_options *race, const output_folder *output, const char *name)
+{
+    image_trainer trainers[MAX_ENTRANTS];
+    plot_series means[MAX_ENTRANTS];
+    const int n = race->n_entrants;
+    if (n < 1 || n > MAX_ENTRANTS)
+        stop("a race of %d: only 1 to %d can be shown", n, MAX_ENTRANTS);
+    const size_t n_losses = (size_t)n * (size_t)race->n_steps;
+    double *losses = malloc(2 * n_losses * sizeof *losses);
+    if (!losses)
+        stop("no memory for %" PRId64 " steps", race->n_steps);
+    for (int k = 0; k < n; k++) {
+        trainer_options options = race->entrants[k];
+        options.data = race->entrants[0].data;
+        options.batch = race->entrants[0].batch;
+        trainer_open(&trainers[k], &options);
+    }
+    make_steps(race, trainers, losses);
+    for (int k = 0; k < n; k++) {
+        double *mean = losses + n_losses + k * race->n_steps;
+        plot_smooth(losses + k * race->n_steps, race->n_steps, race->smoothed, mean);
+        means[k] = (plot_series){
+            .name = race->entrants[k].name, .y = mean, .n = race->n_steps, .first_x = 1
+        };
+    }
+    print_losses(race, means);
+    printf("%10s", "accuracy");
+    for (int k = 0; k < n; k++) {
+        printf(" %12.4f", trainer_evaluate(&trainers[k], &trainers[0].options.data->test));
+        trainer_close(&trainers[k]);
+    }
+    printf("\n");
+    output_plot(output, name,
+                &(plot_sheet){ .title = race->title,
+                               .x.label = "step",
+                               .y.label = "loss",
+                               .series = means,
+                               .n_series = n });
+    free(losses);
+}
