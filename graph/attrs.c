@@ -122,6 +122,9 @@ uint32_t ebb_hash_attrs(const ebb_op *op, const void *attrs)
             hash = bytes ? ebb_hash_bytes(hash, data, bytes) : hash;
             break;
         }
+        case EBB_ATTR_PROGRAM:
+            hash = ebb_hash_program(hash, *FIELD(attrs, f, ebb_program *));
+            break;
         }
     }
     return hash;
@@ -168,6 +171,8 @@ static bool field_equal(const ebb_op *op, const ebb_attr_field *f, const void *a
         return p == q ||
                (bytes == data_bytes(op, b) && (bytes == 0 || (p && q && memcmp(p, q, bytes) == 0)));
     }
+    case EBB_ATTR_PROGRAM:
+        return ebb_program_equal(*FIELD(a, f, ebb_program *), *FIELD(b, f, ebb_program *));
     }
     return false;
 }
@@ -204,6 +209,9 @@ const void *ebb_attrs_copy(ebb_arena *arena, const ebb_op *op, const void *attrs
             if (block)
                 memcpy(block, from, bytes);
             to = block;
+        } else if (f->kind == EBB_ATTR_PROGRAM) {
+            from = *FIELD(attrs, f, ebb_program *);
+            to = from ? ebb_program_copy(arena, from) : NULL;
         } else {
             continue;
         }

@@ -99,6 +99,10 @@ static inline uint32_t ebb_hash_u64(uint32_t seed, uint64_t value)
 uint32_t ebb_hash_attrs(const ebb_op *op, const void *attrs);
 /* Deep copy into the arena; NULL when memory is out. */
 const void *ebb_attrs_copy(ebb_arena *arena, const ebb_op *op, const void *attrs);
+uint32_t ebb_hash_program(uint32_t seed, const ebb_program *program);
+bool ebb_program_equal(const ebb_program *a, const ebb_program *b);
+/* Deep copy into the arena; NULL when memory is out. */
+const ebb_program *ebb_program_copy(ebb_arena *arena, const ebb_program *program);
 /* The full name of a source ("block1/fc1/w"), or NULL if the op declares none. */
 const char *ebb_source_name(const ebb_op *op, const void *attrs);
 bool ebb_source_has_name(const ebb_op *op);

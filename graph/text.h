@@ -24,6 +24,10 @@ static inline void ebb_text_locale_leave(ebb_text_locale *locale)
     freelocale(locale->c);
 }
 
+/* With the digits it takes to read back to the same bits. */
+void ebb_text_print_number(FILE *out, double value, bool is_f32);
+/* ($2 = mul $0 $1; return $2) */
+void ebb_text_print_program(FILE *out, const ebb_program *program);
 /* In quotes, with escapes for " \ and control characters. */
 void ebb_text_print_string(FILE *out, const char *text);
 /* {axes=[0], keep=true}, or nothing if all are default; data of more than `most_data` bytes as

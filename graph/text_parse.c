@@ -125,6 +125,121 @@ static ebb_status skip_list(parser *p, const char **list)
     return ebb_scan_expect(&p->scan, ']');
 }
 
+static ebb_status read_attrs(parser *p, const ebb_op *op, void *attrs, const char **data_list);
+
+/* The number of a value below `end`. */
+static ebb_status read_value(parser *p, int64_t end, int32_t *value)
+{
+    int64_t number = 0;
+    ebb_status status = ebb_scan_expect(&p->scan, '$');
+    if (!status)
+        status = ebb_scan_i64(&p->scan, 0, end - 1, &number);
+    *value = (int32_t)number;
+    return status;
+}
+
+static ebb_status read_element(parser *p, ebb_instruction *instruction)
+{
+    ebb_tensor element = ebb_tensor_borrow(instruction->dtype, EBB_SCALAR, &instruction->bits);
+    if (instruction->dtype == EBB_I64) {
+        int64_t integer = 0;
+        ebb_status status = ebb_scan_i64(&p->scan, INT64_MIN, INT64_MAX, &integer);
+        memcpy(&instruction->bits, &integer, sizeof integer);
+        return status;
+    }
+    double value = 0;
+    ebb_status status = ebb_scan_f64(&p->scan, &value);
+    if (!status)
+        ebb_tensor_set(&element, 0, value);
+    return status;
+}
+
+/* What stands behind "$4 =", which may read `n_values` values. */
+static ebb_status read_instruction(parser *p, int64_t n_values, ebb_instruction *instruction)
+{
+    char word[MAX_WORD];
+    const char *data_list = NULL;
+    ebb_status status = ebb_scan_word(&p->scan, "an op or a dtype", word);
+    if (status)
+        return status;
+    if (ebb_dtype_parse(word, &instruction->dtype))
+        return read_element(p, instruction);
+    const ebb_op *op = p->lookup(p->context, word);
+    if (!ebb_op_is_instruction(op))
+        return ebb_scan_fail(&p->scan, EBB_BAD_FORMAT, "\"%s\" is no op that a program may contain",
+                             word);
+    instruction->op = op;
+    for (int i = 0; i < op->n_inputs && !status; i++)
+        status = read_value(p, n_values, &instruction->inputs[i]);
+    if (status || !op->attrs_bytes)
+        return status;
+    void *attrs = ebb_arena_allocate(&p->scan.scratch, op->attrs_bytes, 16);
+    if (!attrs)
+        return ebb_scan_fail(&p->scan, EBB_OUT_OF_MEMORY, "out of memory");
+    memset(attrs, 0, op->attrs_bytes);
+    instruction->attrs = attrs;
+    return ebb_scan_peek(&p->scan) == '{' ? read_attrs(p, op, attrs, &data_list) : EBB_OK;
+}
+
+/* Room for twice as many instructions. */
+static ebb_instruction *extend_program(parser *p, const ebb_program *program, int *capacity)
+{
+    *capacity = *capacity ? 2 * *capacity : 16;
+    size_t bytes = (size_t)*capacity * sizeof(ebb_instruction);
+    ebb_instruction *instructions = ebb_arena_allocate(&p->scan.scratch, bytes, 16);
+    if (instructions && program->n_instructions)
+        memcpy(instructions, program->instructions,
+               (size_t)program->n_instructions * sizeof *instructions);
+    return instructions;
+}
+
+static ebb_status read_program(parser *p, const ebb_program **result)
+{
+    ebb_program *program = ebb_arena_allocate(&p->scan.scratch, sizeof *program, 16);
+    int32_t *results =
+        ebb_arena_allocate(&p->scan.scratch, EBB_MAX_RESULTS * sizeof *results, sizeof *results);
+    ebb_instruction *instructions = NULL;
+    int capacity = 0;
+    if (!program || !results)
+        return ebb_scan_fail(&p->scan, EBB_OUT_OF_MEMORY, "out of memory");
+    *program = (ebb_program){ .results = results };
+    *result = program;
+    ebb_status status = ebb_scan_expect(&p->scan, '(');
+    while (!status && (program->n_instructions == 0 || ebb_scan_peek(&p->scan) == '$')) {
+        int32_t number;
+        status = read_value(p, EBB_MAX_PROGRAM_INPUTS + EBB_MAX_INSTRUCTIONS, &number);
+        if (!status && program->n_instructions == 0)
+            program->n_inputs = number;
+        const int n_values = program->n_inputs + program->n_instructions;
+        if (!status && number != n_values)
+            return ebb_scan_fail(&p->scan, EBB_BAD_FORMAT, "$%d where $%d is next", number,
+                                 n_values);
+        if (!status)
+            status = ebb_scan_expect(&p->scan, '=');
+        if (status)
+            return status;
+        if (program->n_instructions == capacity &&
+            !(program->instructions = instructions = extend_program(p, program, &capacity)))
+            return ebb_scan_fail(&p->scan, EBB_OUT_OF_MEMORY, "out of memory");
+        instructions[program->n_instructions] = (ebb_instruction){ .op = NULL };
+        status = read_instruction(p, n_values, &instructions[program->n_instructions++]);
+        if (!status)
+            status = ebb_scan_expect(&p->scan, ';');
+    }
+    char word[MAX_WORD];
+    if (!status)
+        status = ebb_scan_word(&p->scan, "$ or return", word);
+    if (!status && strcmp(word, "return") != 0)
+        return ebb_scan_fail(&p->scan, EBB_BAD_FORMAT, "expected return");
+    while (!status && ebb_scan_peek(&p->scan) == '$') {
+        if (program->n_results == EBB_MAX_RESULTS)
+            return ebb_scan_fail(&p->scan, EBB_BAD_FORMAT, "more than %d results", EBB_MAX_RESULTS);
+        status = read_value(p, program->n_inputs + program->n_instructions,
+                            &results[program->n_results++]);
+    }
+    return status ? status : ebb_scan_expect(&p->scan, ')');
+}
+
 static ebb_status read_field(parser *p, const ebb_attr_field *f, void *attrs,
                              const char **data_list)
 {
@@ -161,6 +276,8 @@ static ebb_status read_field(parser *p, const ebb_attr_field *f, void *attrs,
     }
     case EBB_ATTR_DATA:
         return skip_list(p, data_list);
+    case EBB_ATTR_PROGRAM:
+        return read_program(p, ATTR(attrs, f, const ebb_program *));
     case EBB_ATTR_TYPE:
         return ebb_scan_fail(&p->scan, EBB_BAD_FORMAT, "%s stands behind the colon, not in braces",
                              f->name);

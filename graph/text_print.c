@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void print_number(FILE *out, double value, bool is_f32)
+void ebb_text_print_number(FILE *out, double value, bool is_f32)
 {
     char text[40];
     if (isnan(value)) {
@@ -59,7 +59,7 @@ static void print_data(FILE *out, const ebb_type *type, const void *data)
         if (type->dtype == EBB_I64)
             fprintf(out, "%" PRId64, ((const int64_t *)data)[i]);
         else
-            print_number(out, ebb_tensor_get(&tensor, i), type->dtype == EBB_F32);
+            ebb_text_print_number(out, ebb_tensor_get(&tensor, i), type->dtype == EBB_F32);
     }
     fputc(']', out);
 }
@@ -93,6 +93,7 @@ static bool field_is_zero(const ebb_attr_field *f, const void *attrs)
         return shape_is_zero(FIELD(attrs, f, ebb_shape));
     case EBB_ATTR_NAME:
     case EBB_ATTR_DATA:
+    case EBB_ATTR_PROGRAM:
         return *FIELD(attrs, f, char *) == NULL;
     case EBB_ATTR_TYPE:
         return true; /* stands behind the colon */
@@ -112,7 +113,7 @@ static void print_field(FILE *out, const ebb_op *op, const ebb_attr_field *f, co
         fprintf(out, "%" PRId64, *FIELD(attrs, f, int64_t));
         break;
     case EBB_ATTR_F64:
-        print_number(out, *FIELD(attrs, f, double), false);
+        ebb_text_print_number(out, *FIELD(attrs, f, double), false);
         break;
     case EBB_ATTR_ENUM: {
         int value = *FIELD(attrs, f, int), n = 0;
@@ -148,6 +149,9 @@ static void print_field(FILE *out, const ebb_op *op, const ebb_attr_field *f, co
     }
     case EBB_ATTR_DATA:
         print_data(out, ebb_attrs_type(op, attrs), *FIELD(attrs, f, char *));
+        break;
+    case EBB_ATTR_PROGRAM:
+        ebb_text_print_program(out, *FIELD(attrs, f, ebb_program *));
         break;
     case EBB_ATTR_TYPE:
         break;

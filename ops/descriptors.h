@@ -40,7 +40,9 @@
     X(layer_norm) X(layer_norm_grad) X(rms_norm) X(rms_norm_grad)                                  \
     X(batch_norm) X(batch_norm_inference) X(batch_norm_grad) X(group_norm) X(lrn) X(lrn_grad)      \
     X(resize2d) X(resize2d_adjoint)                                                                \
-    X(attention) X(masked_attention) X(dropout)
+    X(attention) X(masked_attention) X(dropout)                                                    \
+    /* fused, by number of results */                                                              \
+    X(fused) X(fused_2) X(fused_3) X(fused_4) X(fused_5) X(fused_6) X(fused_7) X(fused_8)
 /* clang-format on */
 
 #define EBB_DECLARE_OP(name) extern const ebb_op ebb_op_##name;
@@ -95,5 +97,18 @@ typedef struct ebb_one_hot_attrs {
 typedef struct ebb_cast_attrs {
     ebb_dtype dtype;
 } ebb_cast_attrs;
+typedef struct ebb_fused_attrs { /* fused, fused_2 .. */
+    const ebb_program *program;
+} ebb_fused_attrs;
+
+#define EBB_MAX_PROGRAM_VALUES (EBB_MAX_PROGRAM_INPUTS + EBB_MAX_INSTRUCTIONS)
+/* fused of so many results, 1..EBB_MAX_RESULTS. */
+const ebb_op *ebb_fused_op(int n_results);
+static inline bool ebb_op_is_fused(const ebb_op *op)
+{
+    return op->infer == ebb_op_fused.infer;
+}
+/* Dtypes of all values of a program that infer took: those of the inputs stand in the first ones. */
+void ebb_program_dtypes(const ebb_program *program, ebb_dtype *dtypes);
 
 #endif

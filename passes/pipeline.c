@@ -1,5 +1,6 @@
 /* The pipeline: which rules run in which order, how often, and what is kept up to date around them.
  */
+#include "passes/fuse.h"
 #include "passes/passes.h"
 #include "passes/rules.h"
 
@@ -24,6 +25,7 @@ static const pass passes[] = {
     { "stabilize", { &ebb_rules_stabilize } },
     { "views", { &ebb_rules_views } },
     { "sweep", { NULL } },
+    { "fuse", { NULL } },
 };
 #define N_PASSES (int)(sizeof passes / sizeof *passes)
 
@@ -168,6 +170,23 @@ static ebb_status run_pass(way *w, const pass *p)
     return status;
 }
 
+/* Not among the stages: ebb_compile fuses when it knows what backends take. */
+static ebb_status fuse(way *w)
+{
+    const ebb_fuse options = { .limits = EBB_FUSE_LIMITS, .keep_updates = w->keep_updates };
+    const size_t bytes = ((size_t)ebb_graph_n_nodes(w->current) + 1) * sizeof(uint32_t);
+    uint32_t *step = ebb_allocate(w->allocator, bytes);
+    if (!step)
+        return ebb_fail(w->error, EBB_OUT_OF_MEMORY, "pass fuse: out of memory");
+    ebb_graph *next;
+    ebb_status status = ebb_fuse_run(&options, w->current, w->outputs, w->n_outputs, &next, step,
+                                     &w->n_hits, w->error);
+    if (next)
+        move_on(w, next, step);
+    ebb_release(w->allocator, step, bytes);
+    return status;
+}
+
 /* Drops what is not needed, and makes the current graph our own. */
 static ebb_status sweep(way *w)
 {
@@ -246,7 +265,7 @@ ebb_status ebb_pass_run(const char *name, const ebb_graph *graph, const ebb_node
     if (!status)
         status = ebb_graph_verify(graph, error);
     if (!status)
-        status = run_pass(&w, &passes[i]);
+        status = strcmp(name, "fuse") == 0 ? fuse(&w) : run_pass(&w, &passes[i]);
     if (!status)
         status = sweep(&w);
     *hits = w.n_hits;

@@ -50,7 +50,7 @@ const ebb_type *ebb_type_permute(ebb_lowering *l, const ebb_order *order, const 
  * wished that; among equals a wished one. False: in the order of the graph. */
 static bool find_order(const ebb_lowering *l, ebb_node node, ebb_order *order)
 {
-    enum { MOST_INPUTS = 8 };
+    enum { MOST_INPUTS = EBB_MAX_PROGRAM_INPUTS };
     const int n = ebb_node_n_inputs(node);
     const uint32_t *ids = ebb_node_input_ids(node);
     const ebb_type *types[MOST_INPUTS];

@@ -61,26 +61,42 @@ static void find_lifetimes(planning *p)
     }
 }
 
-/* First results may take over the memory of an input that ends with the step. */
-static void find_inplace(planning *p)
+/* A result may take over the memory of an input that ends with the step, if no result before it
+ * does. */
+static void find_inplace_of(planning *p, size_t at, const ebb_step *step, int r)
 {
     ebb_executable *e = p->e;
     const ebb_buffer *buffers = ebb_executable_buffers(e);
+    const ebb_argument *arguments = ebb_executable_arguments(e) + step->first_argument;
+    const uint32_t result = arguments[step->n_inputs + r].buffer;
+    if (p->interval_of[result] < 0)
+        return;
+    for (int i = 0; i < step->n_inputs && i < 32; i++) {
+        uint32_t b = arguments[i].buffer;
+        int64_t k = p->interval_of[b];
+        if (k < 0 || p->intervals[k].last != (int64_t)at ||
+            buffers[b].bytes != buffers[result].bytes || !ebb_step_may_overwrite(e, step, r, b))
+            continue;
+        bool is_taken = false;
+        for (int s = 0; s < r && !is_taken; s++) {
+            const int64_t other = p->interval_of[arguments[step->n_inputs + s].buffer];
+            is_taken = other >= 0 && p->intervals[other].inplace == k;
+        }
+        if (is_taken)
+            continue;
+        p->intervals[p->interval_of[result]].inplace = k;
+        return;
+    }
+}
+
+static void find_inplace(planning *p)
+{
+    const ebb_executable *e = p->e;
     for (size_t at = 0; at < e->steps.n; at++) {
         const ebb_step *step = &ebb_executable_steps(e)[e->order[at]];
-        const ebb_argument *arguments = ebb_executable_arguments(e) + step->first_argument;
-        uint32_t result = arguments[step->n_inputs].buffer;
-        if (!step->kernel.inplace_inputs || p->interval_of[result] < 0)
-            continue;
-        for (int i = 0; i < step->n_inputs && i < 32; i++) {
-            uint32_t b = arguments[i].buffer;
-            int64_t k = p->interval_of[b];
-            if (k < 0 || p->intervals[k].last != (int64_t)at ||
-                buffers[b].bytes != buffers[result].bytes || !ebb_step_may_overwrite(e, step, b))
-                continue;
-            p->intervals[p->interval_of[result]].inplace = k;
-            break;
-        }
+        for (int r = 0; r < step->n_results; r++)
+            if (r ? step->kernel.inplace_further[r - 1] : step->kernel.inplace_inputs)
+                find_inplace_of(p, at, step, r);
     }
 }
 

@@ -198,6 +198,21 @@ static ebb_status make_graph(ebb_executable *e, const ebb_graph *graph,
     return status ? status : apply_map(e);
 }
 
+ebb_status ebb_executable_take(ebb_executable *e, ebb_graph *graph, const uint32_t *map,
+                               const char *stage, ebb_dump *dump)
+{
+    char numbered[32];
+    ebb_graph_destroy(e->graph);
+    e->graph = graph;
+    for (uint32_t id = 1; id <= e->n_user_nodes; id++)
+        e->map[id] = map[e->map[id]];
+    ebb_status status = apply_map(e);
+    if (status || !dump->folder)
+        return status;
+    snprintf(numbered, sizeof numbered, "%02d-%.20s", dump->n_stages, stage);
+    return ebb_dump_stage(dump, numbered, e->graph, NULL, 0, &e->error);
+}
+
 /* Exchanges the marked nodes of the executable's graph for their decompositions. */
 static ebb_status decompose(ebb_executable *e, const uint8_t *live, const uint8_t *replace,
                             ebb_dump *dump)
@@ -209,19 +224,10 @@ static ebb_status decompose(ebb_executable *e, const uint8_t *live, const uint8_
         return out_of_memory(e);
     ebb_status status =
         ebb_graph_decompose(e->graph, live, replace, e->has_updates, &graph, map, &e->error);
-    if (!status) {
-        ebb_graph_destroy(e->graph);
-        e->graph = graph;
-        for (uint32_t id = 1; id <= e->n_user_nodes; id++)
-            e->map[id] = map[e->map[id]];
-        status = apply_map(e);
-    }
+    if (!status)
+        status = ebb_executable_take(e, graph, map, "decompose", dump);
     ebb_release(e->allocator, map, map_bytes);
-    if (status || !dump->folder)
-        return status;
-    char stage[32];
-    snprintf(stage, sizeof stage, "%02d-decompose", dump->n_stages);
-    return ebb_dump_stage(dump, stage, e->graph, NULL, 0, &e->error);
+    return status;
 }
 
 /* ---- variables ---- */
@@ -310,7 +316,7 @@ static ebb_status bind_variables(ebb_executable *e)
 
 /* ---- graph -> steps ---- */
 
-/* One round: lowers the graph, or decomposes what nobody takes, and then *again. */
+/* One round: lowers the graph, or decomposes what nobody takes, or fuses, and then *again. */
 static ebb_status lower_round(ebb_executable *e, uint8_t *live, uint8_t *replace, ebb_dump *dump,
                               bool *again)
 {
@@ -318,6 +324,10 @@ static ebb_status lower_round(ebb_executable *e, uint8_t *live, uint8_t *replace
     if (status)
         return status;
     int64_t n_replace = ebb_executable_find_library(e, live, replace);
+    if (!n_replace && e->may_fuse) {
+        *again = true;
+        return ebb_executable_fuse(e, dump);
+    }
     if (!n_replace) {
         status = list_variables(e, live);
         if (!status)
@@ -366,6 +376,8 @@ static void count_steps(ebb_executable *e)
     const ebb_step *steps = ebb_executable_steps(e);
     e->stats.n_steps = (int64_t)e->steps.n;
     for (size_t s = 0; s < e->steps.n; s++) {
+        e->stats.n_fused +=
+            !steps[s].is_copy && ebb_op_is_fused(ebb_node_op(ebb_graph_node(e->graph, steps[s].node)));
         e->stats.n_copies += steps[s].is_copy;
         e->stats.n_reorders += steps[s].is_reorder;
     }
@@ -430,6 +442,7 @@ ebb_status ebb_compile(ebb_graph *graph, const ebb_compile_options *options,
         .user_graph = graph,
         .n_user_nodes = ebb_graph_n_nodes(graph),
         .has_updates = !options->skip_updates && ebb_graph_n_updates(graph) > 0,
+        .may_fuse = !options->skip_passes && !options->skip_fusion,
         .stats = { .n_nodes_built = ebb_graph_n_nodes(graph) },
     };
     ebb_arena_init(&e->arena, options->allocator);

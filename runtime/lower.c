@@ -572,6 +572,7 @@ void ebb_executable_unlower(ebb_executable *e)
 
 int64_t ebb_executable_find_library(ebb_executable *e, const uint8_t *live, uint8_t *replace)
 {
+    enum { MOST_INPUTS = EBB_MAX_PROGRAM_INPUTS };
     /* Plain loops keep an op whole where there is nothing else; beside backends that may take its
      * parts they would be far slower than those. */
     const int enough = e->n_backends > 1 ? EBB_SCORE_REFERENCE + 1 : EBB_SCORE_REFERENCE;
@@ -580,9 +581,9 @@ int64_t ebb_executable_find_library(ebb_executable *e, const uint8_t *live, uint
         ebb_node node = ebb_graph_node(e->graph, id);
         const ebb_op *op = ebb_node_op(node);
         int n = ebb_node_n_inputs(node);
-        if (!live[id] || !op->decompose || n > 16)
+        if (!live[id] || !op->decompose || n > MOST_INPUTS)
             continue;
-        ebb_operand inputs[16], results[EBB_MAX_RESULTS];
+        ebb_operand inputs[MOST_INPUTS], results[EBB_MAX_RESULTS];
         for (int i = 0; i < n; i++)
             inputs[i] = ebb_operand_dense(ebb_node_type(ebb_node_input(node, i)));
         ebb_lowering l = { .e = e, .operands = inputs };

@@ -69,12 +69,15 @@ static void find_who_may_wait(ordering *o)
     }
 }
 
-bool ebb_step_may_overwrite(const ebb_executable *e, const ebb_step *step, uint32_t buffer)
+bool ebb_step_may_overwrite(const ebb_executable *e, const ebb_step *step, int result,
+                            uint32_t buffer)
 {
     const ebb_argument *arguments = arguments_of(e, step);
+    const unsigned allowed =
+        result ? step->kernel.inplace_further[result - 1] : step->kernel.inplace_inputs;
     for (int i = 0; i < step->n_inputs; i++) {
         if (arguments[i].buffer == buffer &&
-            !(arguments[i].is_whole && i < 32 && (step->kernel.inplace_inputs >> i & 1)))
+            !(arguments[i].is_whole && i < 32 && (allowed >> i & 1)))
             return false;
     }
     return true;
@@ -91,8 +94,10 @@ static bool may_write(const ordering *o, uint32_t buffer, uint32_t variable)
         return false;
     if (last < (int64_t)value->index)
         return true;
-    bool is_first_result = arguments_of(e, step)[step->n_inputs].buffer == buffer;
-    return is_first_result && ebb_step_may_overwrite(e, step, e->variables[variable].buffer);
+    int result = 0;
+    while (arguments_of(e, step)[step->n_inputs + result].buffer != buffer)
+        result++;
+    return ebb_step_may_overwrite(e, step, result, e->variables[variable].buffer);
 }
 
 /* Moves that are left are those whose value needs a place of its own. */

@@ -1,6 +1,7 @@
 /* The executable's own data, and how the files of runtime/ share the work of a compilation:
  *
  *   compile.c     checks, pipeline, the order of all of it
+ *   fuse.c        programs of element-wise nodes
  *   decompose.c   library ops that no backend takes, by their parts
  *   lower.c       graph -> steps with kernels, and the buffers they use
  *   arrange.c     the layouts in which a node may be computed; layout.c: layouts without gaps
@@ -140,6 +141,7 @@ struct ebb_executable {
     uint32_t *map;    /* by user id: id in `graph`, 0: gone */
     ebb_graph *graph; /* own copy: ops, attributes, types of all that runs */
     bool has_updates; /* the graph's updates are applied */
+    bool may_fuse;    /* and it has not been done yet */
 
     const ebb_backend *const *backends;
     int n_backends, n_threads;
@@ -188,6 +190,11 @@ static inline ebb_buffer *ebb_executable_buffers(const ebb_executable *e)
 
 /* ---- the stages of a compilation; messages go to executable->error ---- */
 
+typedef struct ebb_dump {
+    const char *folder; /* NULL: no dumps */
+    int n_stages;       /* written until now */
+} ebb_dump;
+
 /* A new graph with copies of the live nodes of `graph`, except that those with replace[id] (NULL:
  * none) are decomposed. map[n_nodes + 1]: new ids by old ones, 0 for what is gone. `keep_updates`:
  * of the graph. */
@@ -205,24 +212,27 @@ int64_t ebb_executable_find_library(ebb_executable *executable, const uint8_t *l
  * they are marked in refused[n_nodes + 1]. */
 ebb_status ebb_executable_lower(ebb_executable *executable, const uint8_t *live, uint8_t *refused,
                                 int64_t *n_refused);
+/* Takes `graph` in place of its own; map: ids of that one -> ids of this one. A dump is written as
+ * `stage`. */
+ebb_status ebb_executable_take(ebb_executable *executable, ebb_graph *graph, const uint32_t *map,
+                               const char *stage, ebb_dump *dump);
+/* Makes programs of the element-wise nodes that a backend takes in one; a graph that changed is
+ * dumped. */
+ebb_status ebb_executable_fuse(ebb_executable *executable, ebb_dump *dump);
 /* Drops what lower made. */
 void ebb_executable_unlower(ebb_executable *executable);
 
 /* Orders the steps; decides which write variables directly; lists moves. */
 ebb_status ebb_executable_order(ebb_executable *executable);
-/* The step may write its first result into this buffer, which is of the same size: it reads it only
+/* The step may write this result into this buffer, which is of the same size: it reads it only
  * where the kernel allows that. */
-bool ebb_step_may_overwrite(const ebb_executable *executable, const ebb_step *step,
+bool ebb_step_may_overwrite(const ebb_executable *executable, const ebb_step *step, int result,
                             uint32_t buffer);
 /* Memory for everything, and pointers. Variables have their entries. */
 ebb_status ebb_executable_bind(ebb_executable *executable);
 /* Packs what is new or has changed. */
 ebb_status ebb_executable_pack(ebb_executable *executable);
 
-typedef struct ebb_dump {
-    const char *folder; /* NULL: no dumps */
-    int n_stages;       /* written until now */
-} ebb_dump;
 /* Writes STAGE.txt and STAGE.dot; `context` is an ebb_dump. */
 ebb_status ebb_dump_stage(void *context, const char *stage, const ebb_graph *graph,
                           const ebb_node *outputs, int64_t n_outputs, ebb_error *error);

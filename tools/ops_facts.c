@@ -29,6 +29,7 @@ const char *ops_attribute_kind(const ebb_attr_field *field, char text[OPS_TEXT_B
         [EBB_ATTR_SHAPE] = "shape", [EBB_ATTR_AXES] = "list of axes",
         [EBB_ATTR_INTS] = "list of integers",
         [EBB_ATTR_TYPE] = "type, behind the colon", [EBB_ATTR_DATA] = "list of all elements",
+        [EBB_ATTR_PROGRAM] = "program in parentheses",
     };
     /* clang-format on */
     snprintf(text, OPS_TEXT_BYTES, "%s", kinds[field->kind]);

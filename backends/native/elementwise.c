@@ -1,26 +1,19 @@
 /* Element-wise ops over operands of any layout: dense ones are used where they lie, others come in
  * tiles. */
-#include "backends/native/native.h"
+#include "backends/native/operand.h"
 #include <string.h>
 
-#define TILE_BYTES 4096
+#define TILE_BYTES EBB_TILE_BYTES
 /* Where the result goes past the caches: short tiles, so that stores and arithmetic overlap. */
 #define STREAM_TILE_BYTES 1024
 #define MAX_OPERANDS 3
-
-typedef enum operand_kind {
-    OPERAND_DENSE,
-    OPERAND_SINGLE,   /* one element for all */
-    OPERAND_PERIODIC, /* the same short dense row again and again: a bias */
-    OPERAND_WALK      /* anything else */
-} operand_kind;
 
 typedef struct map_state {
     ebb_map map;
     const void *attrs;
     int n_inputs, n_threads;
     bool is_dense; /* all operands */
-    operand_kind kinds[MAX_OPERANDS];
+    ebb_operand_kind kinds[MAX_OPERANDS];
     ebb_walk walks[MAX_OPERANDS];
     int64_t n_elements;
     int64_t tile; /* elements at a time */
@@ -35,30 +28,6 @@ typedef struct map_run {
     const map_state *state;
     const ebb_call *call;
 } map_run;
-
-static operand_kind classify(const ebb_walk *walk)
-{
-    if (ebb_walk_is_dense(walk))
-        return OPERAND_DENSE;
-    if (walk->rank == 1 && walk->strides[0] == 0)
-        return OPERAND_SINGLE;
-    if (walk->rank == 2 && walk->strides[0] == 0 && walk->strides[1] == 1 &&
-        walk->dims[1] * (int64_t)walk->element_bytes <= TILE_BYTES)
-        return OPERAND_PERIODIC;
-    return OPERAND_WALK;
-}
-
-/* Fills `buffer` with `data` again and again. */
-static void fill_periodic(char *buffer, size_t buffer_bytes, const void *data, size_t period_bytes)
-{
-    size_t filled = period_bytes < buffer_bytes ? period_bytes : buffer_bytes;
-    memcpy(buffer, data, filled);
-    while (filled < buffer_bytes) {
-        size_t more = filled < buffer_bytes - filled ? filled : buffer_bytes - filled;
-        memcpy(buffer + filled, buffer, more);
-        filled += more;
-    }
-}
 
 static bool streams(const map_state *state, const ebb_call *call)
 {
@@ -118,11 +87,11 @@ static void map_part(void *context, int index, int n)
         const ebb_walk *walk = &state->walks[i];
         const void *data = run->call->inputs[i];
         size_t bytes = walk->element_bytes, tile_bytes = (size_t)state->tile * bytes;
-        if (state->kinds[i] == OPERAND_SINGLE) {
-            fill_periodic(buffers[i], tile_bytes, data, bytes);
-        } else if (state->kinds[i] == OPERAND_PERIODIC) {
+        if (state->kinds[i] == EBB_OPERAND_SINGLE) {
+            ebb_fill_periodic(buffers[i], tile_bytes, data, bytes);
+        } else if (state->kinds[i] == EBB_OPERAND_PERIODIC) {
             size_t period_bytes = (size_t)walk->dims[1] * bytes;
-            fill_periodic(buffers[i], tile_bytes + period_bytes, data, period_bytes);
+            ebb_fill_periodic(buffers[i], tile_bytes + period_bytes, data, period_bytes);
         } else {
             cursors[i] = ebb_cursor_at(walk, data, begin);
         }
@@ -133,13 +102,13 @@ static void map_part(void *context, int index, int n)
             length = state->row - begin % state->row;
         for (int i = 0; i < state->n_inputs; i++) {
             const ebb_walk *walk = &state->walks[i];
-            if (state->kinds[i] == OPERAND_SINGLE)
+            if (state->kinds[i] == EBB_OPERAND_SINGLE)
                 inputs[i] = buffers[i];
-            else if (state->kinds[i] == OPERAND_PERIODIC)
+            else if (state->kinds[i] == EBB_OPERAND_PERIODIC)
                 inputs[i] = buffers[i] + (size_t)(begin % walk->dims[1]) * walk->element_bytes;
             else
                 inputs[i] = ebb_cursor_take(&cursors[i], length, buffers[i]);
-            if (is_streamed && state->kinds[i] == OPERAND_DENSE)
+            if (is_streamed && state->kinds[i] == EBB_OPERAND_DENSE)
                 ebb_native_prefetch(inputs[i], (size_t)length * walk->element_bytes);
         }
         const size_t length_bytes = (size_t)length * state->result_bytes;
@@ -183,8 +152,8 @@ static ebb_status compile_with(const ebb_region *region, const ebb_compile_env *
         size_t bytes = ebb_dtype_bytes(input->type->dtype);
         longest = bytes > longest ? bytes : longest;
         state->walks[i] = ebb_walk_make(&result->shape, input->layout.strides, bytes);
-        state->kinds[i] = classify(&state->walks[i]);
-        if (state->kinds[i] != OPERAND_DENSE)
+        state->kinds[i] = ebb_operand_classify(&state->walks[i]);
+        if (state->kinds[i] != EBB_OPERAND_DENSE)
             state->is_dense = false;
         else if (bytes == state->result_bytes)
             kernel->inplace_inputs |= 1u << i;
@@ -195,7 +164,7 @@ static ebb_status compile_with(const ebb_region *region, const ebb_compile_env *
     state->tile = (state->is_streamed ? STREAM_TILE_BYTES : TILE_BYTES) / (int64_t)longest;
     for (int i = 0; i < region->n_inputs; i++) {
         const ebb_walk *walk = &state->walks[i];
-        if (state->kinds[i] == OPERAND_WALK && walk->strides[walk->rank - 1] == 1 &&
+        if (state->kinds[i] == EBB_OPERAND_WALK && walk->strides[walk->rank - 1] == 1 &&
             walk->dims[walk->rank - 1] >= state->tile / 2)
             state->row = walk->dims[walk->rank - 1];
     }
@@ -206,25 +175,7 @@ static ebb_status compile_with(const ebb_region *region, const ebb_compile_env *
     return EBB_OK;
 }
 
-/* Reading many elements that lie far apart costs a cache line each: a blocked copy first is better.
- */
-static int score_layouts(const ebb_region *region)
-{
-    if (region->n_inputs > MAX_OPERANDS)
-        return EBB_SCORE_NONE;
-    const ebb_shape *shape = &region->results[0].type->shape;
-    if (ebb_shape_elements(shape) <= EBB_COSTLY_WORK)
-        return EBB_SCORE_BEST;
-    for (int i = 0; i < region->n_inputs; i++) {
-        ebb_walk walk = ebb_walk_make(shape, region->inputs[i].layout.strides, 1);
-        int64_t stride = walk.strides[walk.rank - 1];
-        if (stride != 0 && stride != 1)
-            return EBB_SCORE_GENERIC;
-    }
-    return EBB_SCORE_BEST;
-}
-
-/* ---- ops of the table ---- */
+/* ---- which loop, and what it costs ---- */
 
 static const ebb_map_row *find_row(const ebb_vector_isa *isa, const ebb_op *op)
 {
@@ -237,20 +188,12 @@ static const ebb_map_row *find_row(const ebb_vector_isa *isa, const ebb_op *op)
 
 bool ebb_native_is_map(const ebb_op *op)
 {
-    return find_row(ebb_vector_isa_here(), op) != NULL;
-}
-
-static int score_map(const ebb_region *region)
-{
-    const ebb_map_row *row = find_row(ebb_vector_isa_here(), region->op);
-    if (!row || !row->maps[region->inputs[0].type->dtype])
-        return EBB_SCORE_NONE;
-    return score_layouts(region);
+    return op == &ebb_op_select || op == &ebb_op_cast || find_row(ebb_vector_isa_here(), op);
 }
 
 /* The expression in the table tells: a call of a function other than those that are one
  * instruction. */
-static bool is_costly(const char *expression)
+static bool expression_is_costly(const char *expression)
 {
     static const char *const cheap[] = { "fabs)", "sqrt)", "floor)", "ceil)", "trunc)", "rint)" };
     const char *call = expression;
@@ -265,59 +208,47 @@ static bool is_costly(const char *expression)
     return false;
 }
 
+ebb_map ebb_native_find_map(const ebb_vector_isa *isa, const ebb_op *op, ebb_dtype input,
+                            ebb_dtype result, bool *is_costly)
+{
+    const ebb_map_table *table = isa->map;
+    *is_costly = false;
+    if (op == &ebb_op_cast)
+        return table->cast[input][result];
+    if (op == &ebb_op_select) {
+        const size_t bytes = ebb_dtype_bytes(result);
+        return bytes == 1   ? table->select_1
+               : bytes == 4 ? table->select_4
+               : bytes == 8 ? table->select_8
+                            : NULL;
+    }
+    const ebb_map_row *row = find_row(isa, op);
+    if (!row || !row->maps[input])
+        return NULL;
+    *is_costly = expression_is_costly(row->expression);
+    return row->maps[input];
+}
+
+static ebb_map find_map(const ebb_vector_isa *isa, const ebb_region *region, bool *is_costly)
+{
+    return ebb_native_find_map(isa, region->op, region->inputs[0].type->dtype,
+                               region->results[0].type->dtype, is_costly);
+}
+
+static int score_map(const ebb_region *region)
+{
+    bool is_costly;
+    if (!find_map(ebb_vector_isa_here(), region, &is_costly) || region->n_inputs > MAX_OPERANDS)
+        return EBB_SCORE_NONE;
+    return ebb_native_score_layouts(region);
+}
+
 static ebb_status compile_map(const ebb_region *region, const ebb_compile_env *env,
                               ebb_kernel *kernel)
 {
-    const ebb_map_row *row = find_row(ebb_native_isa(env), region->op);
-    return compile_with(region, env, kernel, row->maps[region->inputs[0].type->dtype],
-                        is_costly(row->expression) ? EBB_COSTLY_WORK : EBB_CHEAP_WORK);
+    bool is_costly;
+    ebb_map map = find_map(ebb_native_isa(env), region, &is_costly);
+    return compile_with(region, env, kernel, map, is_costly ? EBB_COSTLY_WORK : EBB_CHEAP_WORK);
 }
 
 const ebb_native_kind ebb_native_map = { score_map, compile_map };
-
-/* ---- select ---- */
-
-static ebb_map find_select(const ebb_vector_isa *isa, const ebb_region *region)
-{
-    const ebb_map_table *table = isa->map;
-    size_t bytes = ebb_dtype_bytes(region->results[0].type->dtype);
-    return bytes == 1   ? table->select_1
-           : bytes == 4 ? table->select_4
-           : bytes == 8 ? table->select_8
-                        : NULL;
-}
-
-static int score_select(const ebb_region *region)
-{
-    return find_select(ebb_vector_isa_here(), region) ? score_layouts(region) : EBB_SCORE_NONE;
-}
-
-static ebb_status compile_select(const ebb_region *region, const ebb_compile_env *env,
-                                 ebb_kernel *kernel)
-{
-    return compile_with(region, env, kernel, find_select(ebb_native_isa(env), region),
-                        EBB_CHEAP_WORK);
-}
-
-const ebb_native_kind ebb_native_select = { score_select, compile_select };
-
-/* ---- cast ---- */
-
-static ebb_map find_cast(const ebb_vector_isa *isa, const ebb_region *region)
-{
-    return isa->map->cast[region->inputs[0].type->dtype][region->results[0].type->dtype];
-}
-
-static int score_cast(const ebb_region *region)
-{
-    return find_cast(ebb_vector_isa_here(), region) ? score_layouts(region) : EBB_SCORE_NONE;
-}
-
-static ebb_status compile_cast(const ebb_region *region, const ebb_compile_env *env,
-                               ebb_kernel *kernel)
-{
-    return compile_with(region, env, kernel, find_cast(ebb_native_isa(env), region),
-                        EBB_CHEAP_WORK);
-}
-
-const ebb_native_kind ebb_native_cast = { score_cast, compile_cast };

@@ -1,6 +1,7 @@
 /* The native backend: Ebb's own kernels for what oneDNN lacks or does less well. */
 #include "backends/native/channels.h"
 #include "backends/native/native.h"
+#include "backends/native/operand.h"
 
 static const struct {
     const ebb_op *op;
@@ -8,8 +9,6 @@ static const struct {
 } kinds[] = {
     { &ebb_op_copy, &ebb_native_copy },
     { &ebb_op_iota, &ebb_native_iota },
-    { &ebb_op_select, &ebb_native_select },
-    { &ebb_op_cast, &ebb_native_cast },
     { &ebb_op_reduce_sum, &ebb_native_reduce },
     { &ebb_op_reduce_mean, &ebb_native_reduce },
     { &ebb_op_reduce_prod, &ebb_native_reduce },
@@ -80,7 +79,9 @@ static const ebb_native_kind *find_kind(const ebb_region *region, int *score)
         }
     if (kind)
         return kind;
-    if (ebb_native_is_map(op))
+    if (ebb_op_is_fused(op))
+        kind = &ebb_native_fused;
+    else if (ebb_native_is_map(op))
         kind = &ebb_native_map;
     else if ((op->traits & EBB_TRAIT_VIEW) && op->view)
         kind = &ebb_native_view;
@@ -116,6 +117,8 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
     (void)backend;
     int score;
     const ebb_native_kind *kind = find_kind(region, &score);
+    if (kind == &ebb_native_fused)
+        return ebb_native_fused_wish(region, inputs);
     if (kind == &ebb_native_pool)
         return ebb_native_pool_wish(region, inputs, results);
     return (kind == &ebb_native_batch_norm || kind == &ebb_native_lrn ||

@@ -56,6 +56,7 @@ typedef struct ebb_kernel {
     size_t scratch_bytes;
     /* Bit i: result 0 may lie in the same memory as input i, if their types have equal sizes. */
     unsigned inplace_inputs;
+    unsigned inplace_further[EBB_MAX_RESULTS - 1]; /* the same for results 1, 2 .. */
     /* run() returns EBB_OK, always: only such a kernel may write straight into a variable's memory. */
     bool never_fails;
     int n_threads; /* that it will use: 1 if the work is too small to share */

@@ -22,6 +22,7 @@ typedef struct ebb_compile_options {
     bool fast_math;          /* allow rewrites that change rounding or the spread of NaN and Inf; without it, only those
                                 that avoid overflow and cancellation change rounding (docs/passes.md, stabilize) */
     bool skip_passes;        /* run the graph as it was built: for comparing */
+    bool skip_fusion;        /* one kernel for every element-wise node: for comparing */
     const char *dump_dir;    /* an existing folder: write the graph as text and DOT after every stage */
     ebb_logger log;
     const ebb_allocator *allocator;
@@ -63,6 +64,7 @@ EBB_API const char *ebb_executable_message(const ebb_executable *executable);
 typedef struct ebb_executable_stats {
     int64_t n_nodes_built, n_nodes; /* before and after the passes */
     int64_t n_steps;                /* kernels a run executes */
+    int64_t n_fused;                /* of these: programs of several element-wise nodes */
     int64_t n_views;                /* nodes that cost no step */
     int64_t n_copies;               /* steps that only copy a value into another layout */
     int64_t n_reorders;             /* of these: into or out of a layout that a kernel wished */

@@ -49,7 +49,8 @@ typedef enum ebb_attr_kind {
     EBB_ATTR_AXES,  /* ebb_axes */
     EBB_ATTR_INTS,  /* ebb_ints */
     EBB_ATTR_TYPE,  /* ebb_type: the declared result type of a source op; stands behind the colon in the text form */
-    EBB_ATTR_DATA   /* const void *, copied: dense elements of the op's EBB_ATTR_TYPE field */
+    EBB_ATTR_DATA,  /* const void *, copied: dense elements of the op's EBB_ATTR_TYPE field */
+    EBB_ATTR_PROGRAM /* const ebb_program *, copied deeply */
 } ebb_attr_kind;
 
 typedef struct ebb_attr_field {
@@ -65,6 +66,33 @@ typedef struct ebb_attr_field {
     {                                                                                              \
 #field, EBB_ATTR_##kind, offsetof(type, field), summary, NULL                              \
     }
+
+/* ---- programs: element-wise graphs as an attribute, for the op fused ---- */
+
+#define EBB_MAX_PROGRAM_INPUTS 32
+#define EBB_MAX_INSTRUCTIONS 4096
+#define EBB_MAX_INSTRUCTION_INPUTS 3
+
+/* One value for each element of a common shape. Values are numbered: first the inputs of the node, then the
+ * results of the instructions in order; an instruction reads values with smaller numbers. */
+typedef struct ebb_instruction {
+    const ebb_op *op;  /* see ebb_op_is_instruction; NULL: a constant */
+    const void *attrs; /* NULL if the op has none */
+    int32_t inputs[EBB_MAX_INSTRUCTION_INPUTS];
+    ebb_dtype dtype; /* of a constant */
+    uint64_t bits;   /* of a constant: the element, in the first bytes */
+} ebb_instruction;
+
+/* In the text form (here of two inputs): ($2 = mul $0 $1; $3 = f32 0.5; $4 = less $2 $3; return $4) */
+typedef struct ebb_program {
+    int n_inputs, n_instructions, n_results;
+    const ebb_instruction *instructions;
+    const int32_t *results; /* numbers of instructions' values */
+} ebb_program;
+
+/* True if a program may contain the op: element-wise with one result, one to three inputs, an eval that cannot
+ * fail, and no attributes but numbers, flags and dtypes. */
+EBB_API bool ebb_op_is_instruction(const ebb_op *op);
 
 /* ---- layouts: how a value lies in memory; seen by view rules and backends, never by the graph ---- */
 

@@ -1,0 +1,74 @@
+/* Fusion of element-wise nodes, as far as backends have kernels for programs. */
+#include "passes/fuse.h"
+#include "runtime/runtime.h"
+
+#include <stdio.h>
+
+/* True if a backend takes a program of this node alone, better than with plain loops. */
+static bool may_fuse(void *context, ebb_node node)
+{
+    const ebb_executable *e = context;
+    const ebb_op *op = ebb_node_op(node);
+    const int32_t value = op->n_inputs;
+    ebb_instruction instruction = { .op = op,
+                                    .attrs = op->attrs_bytes ? ebb_node_attrs(node) : NULL };
+    const ebb_program program = { .n_inputs = op->n_inputs,
+                                  .n_instructions = 1,
+                                  .n_results = 1,
+                                  .instructions = &instruction,
+                                  .results = &value };
+    const ebb_fused_attrs attrs = { &program };
+    ebb_operand inputs[EBB_MAX_INSTRUCTION_INPUTS];
+    for (int i = 0; i < op->n_inputs; i++) {
+        const ebb_type *type = ebb_node_type(ebb_node_input(node, i));
+        inputs[i] = (ebb_operand){ .type = type, .layout = ebb_layout_dense(&type->shape) };
+        instruction.inputs[i] = i;
+    }
+    const ebb_type *type = ebb_node_type(node);
+    const ebb_operand result = { .type = type, .layout = ebb_layout_dense(&type->shape) };
+    const ebb_region region = { .op = &ebb_op_fused,
+                                .attrs = &attrs,
+                                .n_inputs = op->n_inputs,
+                                .n_results = 1,
+                                .inputs = inputs,
+                                .results = &result,
+                                .n_threads = e->n_threads };
+    for (int b = 0; b < e->n_backends; b++)
+        if (e->backends[b]->score(e->backends[b], &region) > EBB_SCORE_REFERENCE)
+            return true;
+    return false;
+}
+
+ebb_status ebb_executable_fuse(ebb_executable *e, ebb_dump *dump)
+{
+    const ebb_fuse options = { .limits = EBB_FUSE_LIMITS,
+                               .may_fuse = may_fuse,
+                               .context = e,
+                               .keep_updates = e->has_updates };
+    const size_t map_bytes = ((size_t)ebb_graph_n_nodes(e->graph) + 1) * sizeof(uint32_t);
+    const size_t outputs_bytes = e->n_fetches * sizeof(ebb_node);
+    uint32_t *map = ebb_allocate(e->allocator, map_bytes);
+    ebb_node *outputs = ebb_allocate(e->allocator, outputs_bytes);
+    ebb_graph *graph = NULL;
+    int64_t n_programs = 0;
+    e->may_fuse = false;
+    ebb_status status = EBB_OUT_OF_MEMORY;
+    if (map && outputs) {
+        for (size_t i = 0; i < e->n_fetches; i++)
+            outputs[i] = ebb_graph_node(e->graph, e->fetches[i].node);
+        status = ebb_fuse_run(&options, e->graph, outputs, (int64_t)e->n_fetches, &graph, map,
+                              &n_programs, &e->error);
+    } else {
+        ebb_fail(&e->error, status, "compile: out of memory");
+    }
+    if (graph)
+        status = ebb_executable_take(e, graph, map, "fuse", dump);
+    if (!status && e->log.write) {
+        char line[EBB_MESSAGE_BYTES];
+        snprintf(line, sizeof line, "pass fuse: %lld programs", (long long)n_programs);
+        e->log.write(e->log.context, EBB_LOG_DEBUG, line);
+    }
+    ebb_release(e->allocator, outputs, outputs_bytes);
+    ebb_release(e->allocator, map, map_bytes);
+    return status;
+}
