@@ -3,7 +3,8 @@
  * by step.
  *
  *   ebb-bench --case NAME [--threads N] [--mode train|infer|both] [--secs S] [--losses K]
- * [--backend B] ebb-bench --list [train|infer]
+ *             [--backend B] [--fusion on|off]
+ *   ebb-bench --list [train|infer]
  *
  * Times are medians of single runs, in milliseconds. */
 #include "bench/cases.h"
@@ -57,6 +58,7 @@ typedef struct options {
     const char *mode, *backend;
     int n_threads, n_losses;
     double seconds;
+    bool skip_fusion;
 } options;
 
 static void list_cases(const char *mode)
@@ -73,7 +75,7 @@ static void list_cases(const char *mode)
 
 static options parse_options(int argc, char **argv)
 {
-    options o = { NULL, "both", NULL, 1, 0, 2 };
+    options o = { .mode = "both", .n_threads = 1, .seconds = 2 };
     for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--list"))
@@ -91,6 +93,8 @@ static options parse_options(int argc, char **argv)
             o.n_threads = atoi(value);
         else if (!strcmp(argv[i], "--losses"))
             o.n_losses = atoi(value);
+        else if (!strcmp(argv[i], "--fusion"))
+            o.skip_fusion = strcmp(value, "off") == 0;
         else if (!strcmp(argv[i], "--secs"))
             o.seconds = atof(value);
         else if (strcmp(argv[i], "--dtype") != 0 || strcmp(value, "f32") != 0)
@@ -146,6 +150,7 @@ static void start_bench(bench *b, const options *o, bool training, ebb_store *st
                                             .store = store,
                                             .skip_updates = !training,
                                             .backend = o->backend,
+                                            .skip_fusion = o->skip_fusion,
                                             .n_threads = o->n_threads },
                     &b->executable))
         die("compile", ebb_graph_message(b->graph));

@@ -4,7 +4,23 @@
 
 #include <stdio.h>
 
-/* True if a backend takes a program of this node alone, better than with plain loops. */
+/* The highest score, and the backend that would get the region. */
+static int best_score(const ebb_executable *e, const ebb_region *region, int *backend)
+{
+    int best = EBB_SCORE_NONE;
+    *backend = -1;
+    for (int b = 0; b < e->n_backends; b++) {
+        const int score = e->backends[b]->score(e->backends[b], region);
+        if (score > best) {
+            best = score;
+            *backend = b;
+        }
+    }
+    return best;
+}
+
+/* True if a backend takes a program of this node alone, better than with plain loops, and nobody
+ * would rather have the node as it is. */
 static bool may_fuse(void *context, ebb_node node)
 {
     const ebb_executable *e = context;
@@ -26,17 +42,21 @@ static bool may_fuse(void *context, ebb_node node)
     }
     const ebb_type *type = ebb_node_type(node);
     const ebb_operand result = { .type = type, .layout = ebb_layout_dense(&type->shape) };
-    const ebb_region region = { .op = &ebb_op_fused,
-                                .attrs = &attrs,
-                                .n_inputs = op->n_inputs,
-                                .n_results = 1,
-                                .inputs = inputs,
-                                .results = &result,
-                                .n_threads = e->n_threads };
-    for (int b = 0; b < e->n_backends; b++)
-        if (e->backends[b]->score(e->backends[b], &region) > EBB_SCORE_REFERENCE)
-            return true;
-    return false;
+    ebb_region region = { .op = &ebb_op_fused,
+                          .attrs = &attrs,
+                          .n_inputs = op->n_inputs,
+                          .n_results = 1,
+                          .inputs = inputs,
+                          .results = &result,
+                          .n_threads = e->n_threads };
+    int fusing, taking;
+    const int fused = best_score(e, &region, &fusing);
+    if (fused <= EBB_SCORE_REFERENCE)
+        return false;
+    region.op = op;
+    region.attrs = ebb_node_attrs(node);
+    const int alone = best_score(e, &region, &taking);
+    return fused > alone || (fused == alone && fusing <= taking);
 }
 
 ebb_status ebb_executable_fuse(ebb_executable *e, ebb_dump *dump)

@@ -31,7 +31,7 @@ static void assert_contains(const char *label, const char *text, const char *par
 
 /* ---- evaluating a case ---- */
 
-enum { GUARD_BYTES = 64, MAX_RESULTS = 4 };
+enum { GUARD_BYTES = 64, MAX_RESULTS = EBB_MAX_RESULTS };
 
 /* Results between guards that must not change. */
 typedef struct outcome {
@@ -290,14 +290,18 @@ static void check_elementwise(const sample_case *c, const outcome *out)
             inputs[k] =
                 ebb_tensor_borrow(t->type.dtype, EBB_SCALAR, (char *)t->data + (size_t)i * bytes);
         }
-        double element = 0;
-        size_t bytes = ebb_dtype_bytes(out->results[0].type.dtype);
-        ebb_tensor result = ebb_tensor_borrow(out->results[0].type.dtype, EBB_SCALAR, &element);
-        ck_assert_int_eq(ebb_op_evaluate(c->op, c->attrs, inputs, c->n_inputs, &result, NULL),
+        double elements[MAX_RESULTS] = { 0 };
+        ebb_tensor results[MAX_RESULTS];
+        for (int r = 0; r < out->n; r++)
+            results[r] = ebb_tensor_borrow(out->results[r].type.dtype, EBB_SCALAR, &elements[r]);
+        ck_assert_int_eq(ebb_op_evaluate(c->op, c->attrs, inputs, c->n_inputs, results, NULL),
                          EBB_OK);
-        ck_assert_msg(memcmp(&element, (char *)out->results[0].data + (size_t)i * bytes, bytes) ==
-                          0,
-                      "%s: element %lld alone is another", c->label, (long long)i);
+        for (int r = 0; r < out->n; r++) {
+            size_t bytes = ebb_dtype_bytes(out->results[r].type.dtype);
+            ck_assert_msg(
+                memcmp(&elements[r], (char *)out->results[r].data + (size_t)i * bytes, bytes) == 0,
+                "%s: element %lld alone is another", c->label, (long long)i);
+        }
     }
 }
 

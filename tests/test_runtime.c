@@ -103,13 +103,23 @@ END_TEST
 
 /* ---- memory ---- */
 
+/* One step a node. */
+static ebb_executable *compile_unfused(ebb_graph *graph, int way, ebb_node fetch)
+{
+    return compile_with(graph, &(ebb_compile_options){ .fetches = &fetch,
+                                                       .n_fetches = 1,
+                                                       .backend = ways[way].backend,
+                                                       .skip_passes = ways[way].skip_passes,
+                                                       .skip_fusion = true });
+}
+
 START_TEST(memory_is_shared)
 {
     ebb_graph *g = ebb_graph_create("g");
     ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(1000)), y = x;
     for (int i = 0; i < 50; i++)
         y = ebb_add(ebb_tanh(y), x);
-    ebb_executable *e = compile(g, _i, &y, 1, NULL);
+    ebb_executable *e = compile_unfused(g, _i, y);
     ebb_executable_stats stats = ebb_executable_get_stats(e);
     ck_assert_int_eq(stats.n_steps, 100);
     ck_assert_int_eq(stats.n_nodes, 101);
@@ -182,7 +192,7 @@ START_TEST(long_chains)
     ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(1)), y = x;
     for (int i = 0; i < LENGTH; i++)
         y = ebb_tanh(y);
-    ebb_executable *e = compile(g, _i, &y, 1, NULL);
+    ebb_executable *e = compile_unfused(g, _i, y);
     float data = 0.5F, out = 0;
     run(e, &FEED(x, &data), 1, &FETCH(y, &out), 1);
     /* tanh iterated n times goes to sqrt(3 / (2 n)) (from x' = -x^3/3) */

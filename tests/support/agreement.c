@@ -22,14 +22,15 @@ static const struct way {
     const ebb_backend *const *backends;
     int n_backends;
     ebb_dtype floats;
-    bool skip_passes;
+    bool skip_passes, skip_fusion;
 } ways[AGREEMENT_WAYS] = {
-    { onednn, 3, EBB_F64, false },    { onednn, 3, EBB_F64, true },
-    { onednn, 3, EBB_F32, false },    { onednn, 3, EBB_F32, true },
-    { native, 2, EBB_F64, false },    { native, 2, EBB_F64, true },
-    { native, 2, EBB_F32, false },    { native, 2, EBB_F32, true },
-    { reference, 1, EBB_F64, false }, { reference, 1, EBB_F64, true },
-    { reference, 1, EBB_F32, false }, { reference, 1, EBB_F32, true },
+    { onednn, 3, EBB_F64, false, false },    { onednn, 3, EBB_F64, true, false },
+    { onednn, 3, EBB_F32, false, false },    { onednn, 3, EBB_F32, true, false },
+    { native, 2, EBB_F64, false, false },    { native, 2, EBB_F64, true, false },
+    { native, 2, EBB_F32, false, false },    { native, 2, EBB_F32, true, false },
+    { reference, 1, EBB_F64, false, false }, { reference, 1, EBB_F64, true, false },
+    { reference, 1, EBB_F32, false, false }, { reference, 1, EBB_F32, true, false },
+    { native, 2, EBB_F64, false, true },     { native, 2, EBB_F32, false, true },
 };
 
 /* A case with its loss and gradients, and what the interpreter says about them. */
@@ -288,10 +289,12 @@ static void compare_fetch(checking *k, int way, int fetch, const ebb_interpreter
         return;
     char text[EBB_NODE_TEXT_BYTES];
     report(k, WRONG_VALUE, way, EBB_MISMATCH,
-           "%s, %s, %s passes: fetch %d, %s, is off by %.3g (largest element %.3g, allowed %.3g)",
+           "%s, %s, %s: fetch %d, %s, is off by %.3g (largest element %.3g, allowed %.3g)",
            ways[way].backends[0]->name, ebb_dtype_name(ways[way].floats),
-           ways[way].skip_passes ? "without" : "with", fetch,
-           ebb_node_text(k->fetches[fetch], text), difference, size, allowed);
+           ways[way].skip_passes   ? "without passes"
+           : ways[way].skip_fusion ? "without fusion"
+                                   : "with passes",
+           fetch, ebb_node_text(k->fetches[fetch], text), difference, size, allowed);
 }
 
 static void run_way(checking *k, int way, ebb_graph *graph, const uint32_t *map,
@@ -319,7 +322,8 @@ static void run_way(checking *k, int way, ebb_graph *graph, const uint32_t *map,
                                     .backends = ways[way].backends,
                                     .n_backends = ways[way].n_backends,
                                     .n_threads = k->options->n_threads ? k->options->n_threads : 1,
-                                    .skip_passes = ways[way].skip_passes };
+                                    .skip_passes = ways[way].skip_passes,
+                                    .skip_fusion = ways[way].skip_fusion };
     ebb_executable *e = NULL;
     ebb_status status = ebb_compile(graph, &options, &e);
     if (status)

@@ -7,9 +7,10 @@
 #include "tests/support/graph_case.h"
 
 /* Ways of running a graph; bits of agreement_options.ways: with each list of backends (onednn,
- * native, reference), in F64 and then F32, with passes and then without. */
+ * native, reference), in F64 and then F32, with passes and then without; then native with passes
+ * without fusion, in F64 and F32. */
 enum {
-    AGREEMENT_WAYS = 12,
+    AGREEMENT_WAYS = 14,
     ALL_AGREEMENT_WAYS = (1 << AGREEMENT_WAYS) - 1,
     OPTIMIZED_F64_WAYS = 1 << 0 | 1 << 4 | 1 << 8
 };
