@@ -203,11 +203,11 @@ static const ebb_instruction chain[] = { /* of $0, $1 */
     { .op = &ebb_op_mul, .inputs = { 0, 1 } },
     { .op = &ebb_op_add, .inputs = { 2, 0 } },
     { .op = &ebb_op_square, .inputs = { 3 } },
-    { .op = &ebb_op_sub, .inputs = { 4, 2 } },
+    { .op = &ebb_op_add, .inputs = { 4, 2 } },
     { .op = &ebb_op_neg, .inputs = { 5 } },
     { .op = &ebb_op_mul, .inputs = { 6, 1 } },
     { .op = &ebb_op_clip, .attrs = &(const ebb_limits_attrs){ -1e6, 1e6 }, .inputs = { 7 } },
-    { .op = &ebb_op_add, .inputs = { 8, 2 } },
+    { .op = &ebb_op_mul, .inputs = { 8, 2 } },
 };
 static const ebb_instruction masked[] = { /* of $0, $1 */
     { .op = &ebb_op_less, .inputs = { 0, 1 } },
@@ -228,7 +228,8 @@ static const int32_t values[] = { 2, 3, 4, 5, 6, 7, 8, 9 };
 #define PROGRAM(inputs, list, n, result_list) .attrs = &(const ebb_fused_attrs){                   \
     &(const ebb_program){ inputs, COUNT(list), n, list, result_list } }
 #define DRAWN(n, ...) { .n_inputs = 2, .inputs = { __VA_ARGS__, __VA_ARGS__ },                     \
-    PROGRAM(2, chain, n, values) }
+    PROGRAM(2, chain, n, values),                                  \
+    .range = { { 0.5, 2, 0, 0 }, { 0.5, 2, 0, 0 } } } /* nothing cancels */
 #define TWO .n_inputs = 2, .inputs = { TYPE(F64, 3), TYPE(F64, 3) }
 #define SAMPLES(n, ...)                                                                            \
     { .n_inputs = 2, .inputs = { SCALAR(F64), SCALAR(F64) }, PROGRAM(2, chain, n, values),         \
@@ -273,11 +274,11 @@ static const ebb_sample samples_2[] = {
       .message = "results 0 and 1 are both $3" },
 };
 static const ebb_sample samples_3[] = { SAMPLES(3, 3, 4.5, 20.25) };
-static const ebb_sample samples_4[] = { SAMPLES(4, 3, 4.5, 20.25, 17.25) };
-static const ebb_sample samples_5[] = { SAMPLES(5, 3, 4.5, 20.25, 17.25, -17.25) };
-static const ebb_sample samples_6[] = { SAMPLES(6, 3, 4.5, 20.25, 17.25, -17.25, -34.5) };
-static const ebb_sample samples_7[] = { SAMPLES(7, 3, 4.5, 20.25, 17.25, -17.25, -34.5, -34.5) };
-static const ebb_sample samples_8[] = { SAMPLES(8, 3, 4.5, 20.25, 17.25, -17.25, -34.5, -34.5, -31.5) };
+static const ebb_sample samples_4[] = { SAMPLES(4, 3, 4.5, 20.25, 23.25) };
+static const ebb_sample samples_5[] = { SAMPLES(5, 3, 4.5, 20.25, 23.25, -23.25) };
+static const ebb_sample samples_6[] = { SAMPLES(6, 3, 4.5, 20.25, 23.25, -23.25, -46.5) };
+static const ebb_sample samples_7[] = { SAMPLES(7, 3, 4.5, 20.25, 23.25, -23.25, -46.5, -46.5) };
+static const ebb_sample samples_8[] = { SAMPLES(8, 3, 4.5, 20.25, 23.25, -23.25, -46.5, -46.5, -139.5) };
 
 #define FUSED(identifier, text, n)                                                                 \
     const ebb_op ebb_op_##identifier = {                                                           \
