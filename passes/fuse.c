@@ -499,7 +499,7 @@ static ebb_status make_graph(fusing *f, ebb_error *error)
 {
     const size_t inputs =
         f->most_inputs > EBB_MAX_PROGRAM_INPUTS ? f->most_inputs : EBB_MAX_PROGRAM_INPUTS;
-    /* A piece needs at least two members, so that no more than n_ids items can wait at once. */
+    /* No item waits twice at once. */
     f->stack = ebb_allocate(f->allocator, f->n_ids * sizeof *f->stack);
     f->inputs = ebb_allocate(f->allocator, inputs * sizeof *f->inputs);
     f->instructions = ebb_allocate(f->allocator, EBB_MAX_INSTRUCTIONS * sizeof *f->instructions);

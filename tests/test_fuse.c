@@ -489,7 +489,7 @@ START_TEST(training_steps)
         for (int i = 0; i < 20; i++)
             t[i] = i * 7 % 10;
         for (int step = 0; step < 5; step++) {
-            float value;
+            float value = 0;
             const ebb_feed feeds[] = { FEED(ebb_graph_find(g, "x"), x),
                                        FEED(ebb_graph_find(g, "t"), t) };
             run(e, feeds, 2, &FETCH(loss, &value), 1);
