@@ -108,7 +108,8 @@ static inline bool ebb_op_is_fused(const ebb_op *op)
 {
     return op->infer == ebb_op_fused.infer;
 }
-/* Dtypes of all values of a program that infer took: those of the inputs stand in the first ones. */
+/* Dtypes of all values of a program that infer took: those of the inputs stand in the first ones.
+ */
 void ebb_program_dtypes(const ebb_program *program, ebb_dtype *dtypes);
 
 #endif

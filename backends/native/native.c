@@ -1,6 +1,6 @@
 /* The native backend: Ebb's own kernels for what oneDNN lacks or does less well. */
-#include "backends/native/channels.h"
 #include "backends/native/native.h"
+#include "backends/native/channels.h"
 #include "backends/native/operand.h"
 
 static const struct {

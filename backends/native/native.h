@@ -16,13 +16,14 @@ typedef struct ebb_native_kind {
 } ebb_native_kind;
 
 extern const ebb_native_kind ebb_native_iota, ebb_native_map, ebb_native_fused, ebb_native_copy,
-     ebb_native_view, ebb_native_reduce, ebb_native_softmax,
-    ebb_native_cross_entropy, ebb_native_one_hot, ebb_native_argmax, ebb_native_random,
-    ebb_native_matmul, ebb_native_norm, ebb_native_batch_norm, ebb_native_lrn, ebb_native_resize,
-    ebb_native_pool, ebb_native_conv, ebb_native_concat, ebb_native_spread, ebb_native_gather,
-    ebb_native_scatter, ebb_native_top_k, ebb_native_fold, ebb_native_cumsum;
+    ebb_native_view, ebb_native_reduce, ebb_native_softmax, ebb_native_cross_entropy,
+    ebb_native_one_hot, ebb_native_argmax, ebb_native_random, ebb_native_matmul, ebb_native_norm,
+    ebb_native_batch_norm, ebb_native_lrn, ebb_native_resize, ebb_native_pool, ebb_native_conv,
+    ebb_native_concat, ebb_native_spread, ebb_native_gather, ebb_native_scatter, ebb_native_top_k,
+    ebb_native_fold, ebb_native_cumsum;
 
-/* True if there may be a loop for this op: it stands in ops/elementwise.def, or is select or cast. */
+/* True if there may be a loop for this op: it stands in ops/elementwise.def, or is select or cast.
+ */
 bool ebb_native_is_map(const ebb_op *op);
 
 /* Zeroed memory that lives as long as the kernel; NULL with a message. */

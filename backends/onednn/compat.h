@@ -145,14 +145,14 @@ static inline dnnl_status_t dn_conv_forward(dn_pd pd, dnnl_engine_t engine, dnnl
 {
 #if DN_V2
     DN_CREATE(convolution,
-              dnnl_dilated_convolution_forward_desc_init(
-                  &d, prop, dnnl_convolution_direct, src, weights, bias, dst, w->strides,
-                  w->dilates, w->begin, w->end),
+              dnnl_dilated_convolution_forward_desc_init(&d, prop, dnnl_convolution_direct, src,
+                                                         weights, bias, dst, w->strides, w->dilates,
+                                                         w->begin, w->end),
               NULL);
 #else
-    return dnnl_convolution_forward_primitive_desc_create(
-        pd, engine, prop, dnnl_convolution_direct, src, weights, bias, dst, w->strides, w->dilates,
-        w->begin, w->end, attr);
+    return dnnl_convolution_forward_primitive_desc_create(pd, engine, prop, dnnl_convolution_direct,
+                                                          src, weights, bias, dst, w->strides,
+                                                          w->dilates, w->begin, w->end, attr);
 #endif
 }
 

@@ -1,5 +1,5 @@
-/* Ebb: static computation graphs with reverse-mode differentiation. Everything a user of the library needs;
- * those who write ops or backends find their contracts in op.h and backend.h. */
+/* Ebb: static computation graphs with reverse-mode differentiation. Everything a user of the
+ * library needs; those who write ops or backends find their contracts in op.h and backend.h. */
 #ifndef EBB_EBB_H
 #define EBB_EBB_H
 

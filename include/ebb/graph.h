@@ -1,9 +1,11 @@
-/* The graph: an append-only list of nodes in an arena. A node is one tensor value; its id is its place in a
- * topological order (1, 2, ...). Equal nodes (same op, attributes and inputs) are shared when they are made.
+/* The graph: an append-only list of nodes in an arena. A node is one tensor value; its id is its
+ * place in a topological order (1, 2, ...). Equal nodes (same op, attributes and inputs) are shared
+ * when they are made.
  *
- * Errors are sticky: the first bad call is recorded in the graph with op, operands and the caller's file and
- * line; it and all later calls return a none node. Look once, at the end (ebb_graph_status), or let
- * ebb_gradients and ebb_compile report it. A graph is used by one thread at a time. */
+ * Errors are sticky: the first bad call is recorded in the graph with op, operands and the caller's
+ * file and line; it and all later calls return a none node. Look once, at the end
+ * (ebb_graph_status), or let ebb_gradients and ebb_compile report it. A graph is used by one thread
+ * at a time. */
 #ifndef EBB_GRAPH_H
 #define EBB_GRAPH_H
 
@@ -24,10 +26,13 @@ typedef struct ebb_node {
 #ifdef __cplusplus
 #define EBB_NONE (ebb_node{})
 #else
-#define EBB_NONE ((ebb_node){0})
+#define EBB_NONE ((ebb_node){ 0 })
 #endif
 
-static inline bool ebb_node_is_none(ebb_node node) { return node.id == 0; }
+static inline bool ebb_node_is_none(ebb_node node)
+{
+    return node.id == 0;
+}
 
 /* ---- making and destroying ---- */
 
@@ -36,19 +41,20 @@ typedef struct ebb_graph_options {
     ebb_logger log;
 } ebb_graph_options;
 
-/* `name` is copied; NULL is "graph". Returns NULL only when memory is out; NULL is then accepted by every
- * function of this header. */
+/* `name` is copied; NULL is "graph". Returns NULL only when memory is out; NULL is then accepted by
+ * every function of this header. */
 EBB_API ebb_graph *ebb_graph_create(const char *name);
 EBB_API ebb_graph *ebb_graph_create_with(const char *name, const ebb_graph_options *options);
 EBB_API void ebb_graph_destroy(ebb_graph *graph);
 
 /* The first error, or EBB_OK. NULL: OUT_OF_MEMORY. */
 EBB_API ebb_status ebb_graph_status(const ebb_graph *graph);
-/* The text of that error; without one, the text of the last call that failed on this graph (ebb_gradients,
- * ebb_compile, ...); else "". Valid until the next call on the graph. */
+/* The text of that error; without one, the text of the last call that failed on this graph
+ * (ebb_gradients, ebb_compile, ...); else "". Valid until the next call on the graph. */
 EBB_API const char *ebb_graph_message(const ebb_graph *graph);
 
-/* ---- where the caller stands: used by the builder macros, so that errors name the user's file and line ---- */
+/* ---- where the caller stands: used by the builder macros, so that errors name the user's file and
+ * line ---- */
 EBB_API ebb_graph *ebb_graph_at(ebb_graph *graph, const char *file, int line);
 EBB_API ebb_node ebb_node_at(ebb_node node, const char *file, int line);
 #ifdef EBB_NO_LOCATIONS /* inside the library: keep the location of the user's call */
@@ -61,26 +67,27 @@ EBB_API ebb_node ebb_node_at(ebb_node node, const char *file, int line);
 
 /* ---- names and scopes ---- */
 
-/* Names inside are "block1/x". `name` has 1..200 bytes of letters, digits and _ . - ( ) and no '/'; a bad name is a sticky
- * BAD_NAME error, as is a pop without a push. */
+/* Names inside are "block1/x". `name` has 1..200 bytes of letters, digits and _ . - ( ) and no '/';
+ * a bad name is a sticky BAD_NAME error, as is a pop without a push. */
 EBB_API void ebb_scope_push(ebb_graph *graph, const char *name);
 EBB_API void ebb_scope_pop(ebb_graph *graph);
-/* Gives a node a name for messages, DOT and text, in the current scope; the first name stays. Returns `node`.
- * (Inputs and variables have their name from the start; theirs are unique.) */
+/* Gives a node a name for messages, DOT and text, in the current scope; the first name stays.
+ * Returns `node`. (Inputs and variables have their name from the start; theirs are unique.) */
 EBB_API ebb_node ebb_named(ebb_node node, const char *name);
 /* The input or variable of this full name ("block1/fc1/w"), or none. */
 EBB_API ebb_node ebb_graph_find(const ebb_graph *graph, const char *full_name);
 
 /* ---- updates ---- */
 
-/* After each run of an executable that applies updates, `variable` holds `value` (same type). All updates see
- * the values from before the run. Sticky errors: BAD_NODE (not a variable), BAD_SHAPE, BAD_DTYPE, BAD_ARGUMENT
- * (second update of the variable). */
+/* After each run of an executable that applies updates, `variable` holds `value` (same type). All
+ * updates see the values from before the run. Sticky errors: BAD_NODE (not a variable), BAD_SHAPE,
+ * BAD_DTYPE, BAD_ARGUMENT (second update of the variable). */
 EBB_API void ebb_update(ebb_node variable, ebb_node value);
 #define ebb_update(variable, value) ebb_update(EBB_AT(variable), value)
 EBB_API int64_t ebb_graph_n_updates(const ebb_graph *graph);
 /* 0 <= index < n; returns false (and none nodes) otherwise. */
-EBB_API bool ebb_graph_update(const ebb_graph *graph, int64_t index, ebb_node *variable, ebb_node *value);
+EBB_API bool ebb_graph_update(const ebb_graph *graph, int64_t index, ebb_node *variable,
+                              ebb_node *value);
 
 /* What a node is there for; DOT colours by it. New nodes get the graph's current phase. */
 typedef enum ebb_phase { EBB_FORWARD, EBB_BACKWARD, EBB_UPDATE } ebb_phase;
@@ -96,7 +103,8 @@ EBB_API uint32_t ebb_graph_n_nodes(const ebb_graph *graph);
 EBB_API ebb_node ebb_graph_node(const ebb_graph *graph, uint32_t id);
 EBB_API bool ebb_graph_owns(const ebb_graph *graph, ebb_node node);
 
-/* For a none node: an invalid type (EBB_NO_DTYPE), NULL op, no inputs. Pointers live as long as the graph. */
+/* For a none node: an invalid type (EBB_NO_DTYPE), NULL op, no inputs. Pointers live as long as the
+ * graph. */
 EBB_API const ebb_type *ebb_node_type(ebb_node node);
 EBB_API const ebb_op *ebb_node_op(ebb_node node);
 EBB_API const void *ebb_node_attrs(ebb_node node);
@@ -117,13 +125,13 @@ EBB_API const char *ebb_node_text(ebb_node node, char text[EBB_NODE_TEXT_BYTES])
 
 /* ---- checking and writing ---- */
 
-/* Checks every invariant (ids ascending, types as inferred, names unique, updates well-typed). Anything it
- * finds is a defect of whoever built the graph by other means than builders. */
+/* Checks every invariant (ids ascending, types as inferred, names unique, updates well-typed).
+ * Anything it finds is a defect of whoever built the graph by other means than builders. */
 EBB_NODISCARD EBB_API ebb_status ebb_graph_verify(const ebb_graph *graph, ebb_error *error);
 
-/* The text form, one node a line: `%3 = matmul %1 %2 : f32[64,48]`; ebb_graph_parse (ops.h) reads it back to
- * the same graph. Attributes stand in braces by name, debug names and scopes behind @, phases behind !.
- * Errors: IO. */
+/* The text form, one node a line: `%3 = matmul %1 %2 : f32[64,48]`; ebb_graph_parse (ops.h) reads
+ * it back to the same graph. Attributes stand in braces by name, debug names and scopes behind @,
+ * phases behind !. Errors: IO. */
 EBB_NODISCARD EBB_API ebb_status ebb_graph_print(const ebb_graph *graph, FILE *out);
 
 /* What an edge of the drawing says: writes at most `text_bytes` with the zero. */
@@ -133,7 +141,7 @@ typedef struct ebb_dot_options {
     ebb_edge_label edge_label; /* NULL: the type of the value */
     ebb_edge_label node_label; /* extra line inside the node's box; NULL: none */
     void *context;
-    const ebb_node *outputs;   /* drawn with a double border */
+    const ebb_node *outputs; /* drawn with a double border */
     int n_outputs;
 } ebb_dot_options;
 

@@ -1,5 +1,6 @@
-/* The one allocator. Every allocation of the library goes through an `ebb_allocator` that the user may give to
- * ebb_graph_create_with, ebb_store_create, ebb_compile ...; NULL is the C heap. There is no global hook. */
+/* The one allocator. Every allocation of the library goes through an `ebb_allocator` that the user
+ * may give to ebb_graph_create_with, ebb_store_create, ebb_compile ...; NULL is the C heap. There
+ * is no global hook. */
 #ifndef EBB_MEMORY_H
 #define EBB_MEMORY_H
 
@@ -22,13 +23,13 @@ typedef struct ebb_allocator {
 EBB_API void *ebb_allocate(const ebb_allocator *allocator, size_t size_bytes);
 EBB_API void ebb_release(const ebb_allocator *allocator, void *block, size_t size_bytes);
 
-/* An allocator that counts, bounds and can be made to fail: for tests, and to see what a graph costs.
- * Not safe for use from several threads at once. */
+/* An allocator that counts, bounds and can be made to fail: for tests, and to see what a graph
+ * costs. Not safe for use from several threads at once. */
 typedef struct ebb_memory_meter {
-    ebb_allocator allocator;    /* give &meter.allocator to Ebb */
-    const ebb_allocator *next;  /* where the memory comes from; NULL: the C heap */
-    size_t limit_bytes;         /* refuse what would go above; 0: no limit */
-    int64_t fail_after;         /* refuse every allocation after this many more; negative: never */
+    ebb_allocator allocator;   /* give &meter.allocator to Ebb */
+    const ebb_allocator *next; /* where the memory comes from; NULL: the C heap */
+    size_t limit_bytes;        /* refuse what would go above; 0: no limit */
+    int64_t fail_after;        /* refuse every allocation after this many more; negative: never */
     size_t live_bytes, peak_bytes;
     int64_t n_live, n_allocations, n_refused;
 } ebb_memory_meter;

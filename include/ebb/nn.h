@@ -16,59 +16,68 @@ typedef enum ebb_nn_init {
 typedef struct ebb_nn_linear_options {
     const char *name; /* scope of the variables "w" [inputs, outputs] and "b" [outputs]; needed */
     ebb_nn_init init;
-    double std;       /* of EBB_NN_INIT_NORMAL */
+    double std; /* of EBB_NN_INIT_NORMAL */
     uint64_t seed;
     bool no_bias;
 } ebb_nn_linear_options;
 
-/* x [batch, inputs] -> x w + b [batch, outputs]. F32 or F64; the variables have x's dtype. Sticky errors:
- * BAD_SHAPE, BAD_DTYPE, BAD_NAME. */
+/* x [batch, inputs] -> x w + b [batch, outputs]. F32 or F64; the variables have x's dtype. Sticky
+ * errors: BAD_SHAPE, BAD_DTYPE, BAD_NAME. */
 EBB_API ebb_node ebb_nn_linear(ebb_node x, int64_t outputs, const ebb_nn_linear_options *options);
 #define ebb_nn_linear(x, ...) ebb_nn_linear(EBB_AT(x), __VA_ARGS__)
 
 typedef struct ebb_nn_conv_options {
-    const char *name; /* scope of the variables "w" and "b" [filters]; needed */
-    ebb_ints window;  /* one value for each spatial dimension, or one for all; needed */
+    const char *name;        /* scope of the variables "w" and "b" [filters]; needed */
+    ebb_ints window;         /* one value for each spatial dimension, or one for all; needed */
     ebb_conv_attrs conv;     /* stride, padding, dilation, groups */
     ebb_ints output_padding; /* of the transposed one */
-    ebb_nn_init init;        /* of w; its inputs are what one filter sees: channels / groups * window */
-    double std;              /* of EBB_NN_INIT_NORMAL */
+    ebb_nn_init init; /* of w; its inputs are what one filter sees: channels / groups * window */
+    double std;       /* of EBB_NN_INIT_NORMAL */
     uint64_t seed;
     bool no_bias;
 } ebb_nn_conv_options;
-/* Convolution of x [batch, channels, 1 to 3 dimensions] with variables w [filters, channels / groups, window...]: sizes and
- * formula as of ebb_conv2d. The transposed one has w [channels, filters / groups, window...], as ebb_conv_transpose2d. F32 or
- * F64. Sticky errors: BAD_NODE, BAD_NAME, BAD_SHAPE, BAD_DTYPE, BAD_ARGUMENT. */
+/* Convolution of x [batch, channels, 1 to 3 dimensions] with variables w [filters, channels /
+ * groups, window...]: sizes and formula as of ebb_conv2d. The transposed one has w [channels,
+ * filters / groups, window...], as ebb_conv_transpose2d. F32 or F64. Sticky errors: BAD_NODE,
+ * BAD_NAME, BAD_SHAPE, BAD_DTYPE, BAD_ARGUMENT. */
 EBB_API ebb_node ebb_nn_conv(ebb_node x, int64_t filters, const ebb_nn_conv_options *options);
-EBB_API ebb_node ebb_nn_conv_transpose(ebb_node x, int64_t filters, const ebb_nn_conv_options *options);
+EBB_API ebb_node ebb_nn_conv_transpose(ebb_node x, int64_t filters,
+                                       const ebb_nn_conv_options *options);
 #define ebb_nn_conv(x, ...) ebb_nn_conv(EBB_AT(x), __VA_ARGS__)
 #define ebb_nn_conv_transpose(x, ...) ebb_nn_conv_transpose(EBB_AT(x), __VA_ARGS__)
 
 typedef struct ebb_nn_dropout_options {
-    const char *name; /* scope of the variable "counter", I64, which every run that updates advances; needed */
+    const char *name; /* scope of the variable "counter", I64, which every run that updates
+                         advances; needed */
     uint64_t seed;
-    bool unscaled;    /* the book's form: training does not scale, inference multiplies by 1 - ratio */
-    bool inference;   /* no element is dropped, and there is no counter */
+    bool unscaled; /* the book's form: training does not scale, inference multiplies by 1 - ratio */
+    bool inference; /* no element is dropped, and there is no counter */
 } ebb_nn_dropout_options;
-/* ebb_dropout with numbers of its own in each run. Sticky errors: BAD_NODE, BAD_NAME, BAD_ATTRIBUTE (ratio not in 0..1). */
+/* ebb_dropout with numbers of its own in each run. Sticky errors: BAD_NODE, BAD_NAME, BAD_ATTRIBUTE
+ * (ratio not in 0..1). */
 EBB_API ebb_node ebb_nn_dropout(ebb_node x, double ratio, const ebb_nn_dropout_options *options);
 #define ebb_nn_dropout(x, ...) ebb_nn_dropout(EBB_AT(x), __VA_ARGS__)
 
 typedef struct ebb_nn_batch_norm_options {
-    const char *name; /* scope of the variables "scale", "shift", "running_mean", "running_variance"; needed */
+    const char *name; /* scope of the variables "scale", "shift", "running_mean",
+                         "running_variance"; needed */
     bool inference;   /* use the running statistics, and update nothing */
     double epsilon;   /* added to the variance; 0: 1e-5 (PyTorch's choice; Saitoh 2016 has 1e-6) */
-    /* What of a running statistic stays at each update: running <- momentum running + (1 - momentum) batch, as in the
-     * book, Keras and Caffe; PyTorch calls 1 - momentum momentum. 0: 0.9 */
+    /* What of a running statistic stays at each update: running <- momentum running + (1 -
+     * momentum) batch, as in the book, Keras and Caffe; PyTorch calls 1 - momentum momentum. 0: 0.9
+     */
     double momentum;
-    bool biased_running_variance; /* average the batch's variance over n (the book) instead of n-1 (the paper, PyTorch) */
-    bool per_feature; /* every element of an example is a channel of its own, as in the book's code; variables [features] */
+    bool biased_running_variance; /* average the batch's variance over n (the book) instead of n-1
+                                     (the paper, PyTorch) */
+    bool per_feature; /* every element of an example is a channel of its own, as in the book's code;
+                         variables [features] */
     bool no_affine;   /* no scale and shift */
 } ebb_nn_batch_norm_options;
-/* Batch normalization of x [batch, channels, ...] (ebb_batch_norm); the variables are [channels], of x's dtype: scale and
- * running_variance start with 1, the others with 0. In training the graph gets the updates of both running statistics;
- * they happen in runs that apply updates, and a second layer of the same name in the graph is an error. A graph made with
- * `inference` shares the variables by a store. Sticky errors: BAD_NODE, BAD_NAME, BAD_SHAPE (rank below 2; in training,
+/* Batch normalization of x [batch, channels, ...] (ebb_batch_norm); the variables are [channels],
+ * of x's dtype: scale and running_variance start with 1, the others with 0. In training the graph
+ * gets the updates of both running statistics; they happen in runs that apply updates, and a second
+ * layer of the same name in the graph is an error. A graph made with `inference` shares the
+ * variables by a store. Sticky errors: BAD_NODE, BAD_NAME, BAD_SHAPE (rank below 2; in training,
  * too few values of a channel for a variance), BAD_DTYPE, BAD_ARGUMENT. */
 EBB_API ebb_node ebb_nn_batch_norm(ebb_node x, const ebb_nn_batch_norm_options *options);
 #define ebb_nn_batch_norm(x, ...) ebb_nn_batch_norm(EBB_AT(x), __VA_ARGS__)
@@ -85,10 +94,9 @@ typedef enum ebb_nn_cell {
 /* Gates lie one after the other in the last dimension, each `hidden` wide:
  *   RNN   w_x [inputs, hidden], w_h [hidden, hidden], b [hidden]
  *   LSTM  w_x [inputs, 4 hidden], w_h [hidden, 4 hidden], b [4 hidden], in the order i, f, g, o
- *   GRU   w_x [inputs, 3 hidden], w_h [hidden, 3 hidden], in the order r, z, n; b [4 hidden]: of r, of z, of n's
- *         x, of n's h
- * b may be EBB_NONE: zeros. PyTorch has the same orders, transposed, and two biases, of which only the sum counts
- * but for the n of GRU. */
+ *   GRU   w_x [inputs, 3 hidden], w_h [hidden, 3 hidden], in the order r, z, n; b [4 hidden]: of r,
+ * of z, of n's x, of n's h b may be EBB_NONE: zeros. PyTorch has the same orders, transposed, and
+ * two biases, of which only the sum counts but for the n of GRU. */
 typedef struct ebb_nn_cell_weights {
     ebb_node w_x, w_h, b;
 } ebb_nn_cell_weights;
@@ -96,17 +104,20 @@ typedef struct ebb_nn_cell_state {
     ebb_node h, c; /* [batch, hidden]; c for LSTM only. EBB_NONE at the start: zeros */
 } ebb_nn_cell_state;
 
-/* h' = tanh(x w_x + h w_h + b); with `use_relu`, relu in the place of tanh. Sticky errors, here and below: BAD_SHAPE,
- * BAD_DTYPE (not float, or different ones), BAD_NODE. */
-EBB_API ebb_node ebb_nn_rnn_cell(ebb_node x, ebb_node h, ebb_nn_cell_weights weights, bool use_relu);
+/* h' = tanh(x w_x + h w_h + b); with `use_relu`, relu in the place of tanh. Sticky errors, here and
+ * below: BAD_SHAPE, BAD_DTYPE (not float, or different ones), BAD_NODE. */
+EBB_API ebb_node ebb_nn_rnn_cell(ebb_node x, ebb_node h, ebb_nn_cell_weights weights,
+                                 bool use_relu);
 #define ebb_nn_rnn_cell(x, ...) ebb_nn_rnn_cell(EBB_AT(x), __VA_ARGS__)
-/* With (i, f, g, o) = x w_x + h w_h + b: c' = sigmoid(f + forget_bias) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
- * A forget_bias of 1 helps at the start of a training (Gers et al. 2000; Jozefowicz et al. 2015). */
+/* With (i, f, g, o) = x w_x + h w_h + b: c' = sigmoid(f + forget_bias) c + sigmoid(i) tanh(g), h' =
+ * sigmoid(o) tanh(c'). A forget_bias of 1 helps at the start of a training (Gers et al. 2000;
+ * Jozefowicz et al. 2015). */
 EBB_API ebb_nn_cell_state ebb_nn_lstm_cell(ebb_node x, ebb_nn_cell_state state,
                                            ebb_nn_cell_weights weights, double forget_bias);
 #define ebb_nn_lstm_cell(x, ...) ebb_nn_lstm_cell(EBB_AT(x), __VA_ARGS__)
-/* r = sigmoid(x_r + h_r), z = sigmoid(x_z + h_z), n = tanh(x_n + r h_n), h' = (1 - z) n + z h, where x_ and h_ are
- * parts of x w_x and h w_h with their biases. (In the paper r multiplies h before w_h does, and z is 1 - z.) */
+/* r = sigmoid(x_r + h_r), z = sigmoid(x_z + h_z), n = tanh(x_n + r h_n), h' = (1 - z) n + z h,
+ * where x_ and h_ are parts of x w_x and h w_h with their biases. (In the paper r multiplies h
+ * before w_h does, and z is 1 - z.) */
 EBB_API ebb_node ebb_nn_gru_cell(ebb_node x, ebb_node h, ebb_nn_cell_weights weights);
 #define ebb_nn_gru_cell(x, ...) ebb_nn_gru_cell(EBB_AT(x), __VA_ARGS__)
 
@@ -118,45 +129,51 @@ typedef struct ebb_nn_recurrent_options {
     uint64_t seed;
     bool no_bias;
 } ebb_nn_recurrent_options;
-/* The variables of a cell for x [batch, inputs], of x's dtype; made again they are the same. w_x and w_h are uniform in
- * +-1/sqrt(hidden) (PyTorch's choice), b is 0. None nodes on failure; also BAD_NAME, BAD_ARGUMENT (no such cell, hidden
- * below 1, forget_bias not finite). */
-EBB_API ebb_nn_cell_weights ebb_nn_recurrent_weights(ebb_node x, const ebb_nn_recurrent_options *options);
+/* The variables of a cell for x [batch, inputs], of x's dtype; made again they are the same. w_x
+ * and w_h are uniform in
+ * +-1/sqrt(hidden) (PyTorch's choice), b is 0. None nodes on failure; also BAD_NAME, BAD_ARGUMENT
+ * (no such cell, hidden below 1, forget_bias not finite). */
+EBB_API ebb_nn_cell_weights ebb_nn_recurrent_weights(ebb_node x,
+                                                     const ebb_nn_recurrent_options *options);
 #define ebb_nn_recurrent_weights(x, ...) ebb_nn_recurrent_weights(EBB_AT(x), __VA_ARGS__)
 
-/* Unrolls a cell over time: steps[t] is x [batch, inputs] at time t, of one type, n_steps >= 1; outputs[t] (NULL: not
- * wanted) becomes h after step t. Returns the last state, to go on from, or none nodes. The variables are those of
- * ebb_nn_recurrent_weights: one set for all steps. */
+/* Unrolls a cell over time: steps[t] is x [batch, inputs] at time t, of one type, n_steps >= 1;
+ * outputs[t] (NULL: not wanted) becomes h after step t. Returns the last state, to go on from, or
+ * none nodes. The variables are those of ebb_nn_recurrent_weights: one set for all steps. */
 EBB_API ebb_nn_cell_state ebb_nn_unroll(const ebb_node *steps, int n_steps, ebb_nn_cell_state first,
                                         const ebb_nn_recurrent_options *options, ebb_node *outputs);
 
 /* ---- update rules ---- */
 
-/* w: a variable, g: its gradient, r: the rate of this step, t: the number of this step, from 1. The forms of the book
- * (Saitoh 2016, chapter 6) where it has the rule; states start with 0. */
+/* w: a variable, g: its gradient, r: the rate of this step, t: the number of this step, from 1. The
+ * forms of the book (Saitoh 2016, chapter 6) where it has the rule; states start with 0. */
 typedef enum ebb_nn_method {
     EBB_NN_SGD,      /* w - r g */
     EBB_NN_MOMENTUM, /* v <- momentum v - r g; w + v (Polyak 1964) */
-    EBB_NN_NESTEROV, /* v <- momentum v - r g; w + momentum v - r g (Sutskever et al. 2013, by the values at which gradients
-                        are taken) */
+    EBB_NN_NESTEROV, /* v <- momentum v - r g; w + momentum v - r g (Sutskever et al. 2013, by the
+                        values at which gradients are taken) */
     EBB_NN_ADAGRAD,  /* h <- h + g^2; w - r g / (sqrt(h) + epsilon) (Duchi et al. 2011) */
-    EBB_NN_RMSPROP,  /* h <- beta2 h + (1 - beta2) g^2; w - r g / (sqrt(h) + epsilon) (Tieleman & Hinton 2012) */
+    EBB_NN_RMSPROP,  /* h <- beta2 h + (1 - beta2) g^2; w - r g / (sqrt(h) + epsilon) (Tieleman &
+                        Hinton 2012) */
     EBB_NN_ADAM,     /* m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2;
-                        w - r m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) (Kingma & Ba 2015, algorithm 1) */
-    EBB_NN_LION      /* w - r sign(beta1 m + (1 - beta1) g); m <- beta2 m + (1 - beta2) g (Chen et al. 2023) */
+                        w - r m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon) (Kingma & Ba 2015,
+                        algorithm 1) */
+    EBB_NN_LION /* w - r sign(beta1 m + (1 - beta1) g); m <- beta2 m + (1 - beta2) g (Chen et al.
+                   2023) */
 } ebb_nn_method;
 
 typedef enum ebb_nn_schedule_kind {
     EBB_NN_CONSTANT,
     EBB_NN_STEPS,       /* gamma^floor(s / period) */
     EBB_NN_EXPONENTIAL, /* gamma^(s / period) */
-    EBB_NN_COSINE,      /* from 1 to `last` in `period` steps, half a wave of the cosine; then `last` (Loshchilov & Hutter 2017) */
-    EBB_NN_LINEAR       /* from 1 to `last` in `period` steps, then `last` */
+    EBB_NN_COSINE, /* from 1 to `last` in `period` steps, half a wave of the cosine; then `last`
+                      (Loshchilov & Hutter 2017) */
+    EBB_NN_LINEAR  /* from 1 to `last` in `period` steps, then `last` */
 } ebb_nn_schedule_kind;
 
-/* A factor of the rate, computed in the graph from the number of steps made, s = 0, 1, 2 ...: nothing is compiled again.
- * With `warmup` steps before it, the factor is (s + 1) / warmup there, and s counts from their end. LINEAR or COSINE behind a
- * warm-up is the one-cycle policy. */
+/* A factor of the rate, computed in the graph from the number of steps made, s = 0, 1, 2 ...:
+ * nothing is compiled again. With `warmup` steps before it, the factor is (s + 1) / warmup there,
+ * and s counts from their end. LINEAR or COSINE behind a warm-up is the one-cycle policy. */
 typedef struct ebb_nn_schedule {
     ebb_nn_schedule_kind kind;
     int64_t warmup;
@@ -167,49 +184,56 @@ typedef struct ebb_nn_schedule {
 
 /* Other settings for the variables whose full name matches; the first group that matches counts. */
 typedef struct ebb_nn_group {
-    const char *match;  /* a pattern as of fnmatch(3): * stands for any characters, slashes too, ? for one */
+    const char *
+        match; /* a pattern as of fnmatch(3): * stands for any characters, slashes too, ? for one */
     double rate_factor; /* 0: 1 */
     bool no_decay;
-    bool is_frozen;     /* no update at all */
+    bool is_frozen; /* no update at all */
 } ebb_nn_group;
 
 /* Zero is the default of every field but `rate`. */
 typedef struct ebb_nn_rule {
     ebb_nn_method method;
-    double rate;     /* finite, > 0 */
-    double momentum; /* of MOMENTUM and NESTEROV, below 1; default 0.9 */
-    double beta1;    /* of ADAM and LION, below 1; default 0.9 */
-    double beta2;    /* of RMSPROP (default 0.99), ADAM (0.999), LION (0.99) */
-    double epsilon;  /* default 1e-7; 1e-8 for ADAM */
-    bool late_correction;   /* ADAM: epsilon is added to sqrt(v) as it is: r sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon),
-                               as in the book and at the end of section 2 of the paper; epsilon's default is 1e-7 then */
-    double weight_decay;    /* L2: g + weight_decay w takes the place of g */
-    double l1_decay;        /* L1: the same with l1_decay sign(w) */
-    bool decoupled_decay;   /* AdamW (Loshchilov & Hutter 2019): w also loses r weight_decay w, and g stays */
-    double clip_value;      /* every element of g is brought into +-clip_value, first of all */
-    double clip_norm;       /* then all gradients together are scaled down to this L2 norm, if they are longer */
-    int64_t accumulate;     /* gradients of so many runs are averaged for one step; default 1 */
-    double average;         /* in 0..1: NAME.average follows w, average <- d average + (1 - d) w with d the smaller of this and
-                               (t - 1) / t: the mean of the first steps, then an exponential one */
+    double rate;          /* finite, > 0 */
+    double momentum;      /* of MOMENTUM and NESTEROV, below 1; default 0.9 */
+    double beta1;         /* of ADAM and LION, below 1; default 0.9 */
+    double beta2;         /* of RMSPROP (default 0.99), ADAM (0.999), LION (0.99) */
+    double epsilon;       /* default 1e-7; 1e-8 for ADAM */
+    bool late_correction; /* ADAM: epsilon is added to sqrt(v) as it is: r sqrt(1 - beta2^t) / (1 -
+                             beta1^t) m / (sqrt(v) + epsilon), as in the book and at the end of
+                             section 2 of the paper; epsilon's default is 1e-7 then */
+    double weight_decay;  /* L2: g + weight_decay w takes the place of g */
+    double l1_decay;      /* L1: the same with l1_decay sign(w) */
+    bool decoupled_decay; /* AdamW (Loshchilov & Hutter 2019): w also loses r weight_decay w, and g
+                             stays */
+    double clip_value;    /* every element of g is brought into +-clip_value, first of all */
+    double clip_norm;   /* then all gradients together are scaled down to this L2 norm, if they are
+                           longer */
+    int64_t accumulate; /* gradients of so many runs are averaged for one step; default 1 */
+    double average; /* in 0..1: NAME.average follows w, average <- d average + (1 - d) w with d the
+                       smaller of this and (t - 1) / t: the mean of the first steps, then an
+                       exponential one */
     ebb_nn_schedule schedule;
     const ebb_nn_group *groups;
     int n_groups;
     const char *name; /* scope of the counters; default "minimize" */
 } ebb_nn_rule;
 
-/* Differentiates `loss` (a scalar) by every variable it depends on (floats; in order of creation) and gives each its
- * update. What the rule keeps are variables beside them: fc1/w has fc1/w.velocity (MOMENTUM, NESTEROV), fc1/w.squares (ADAGRAD,
- * RMSPROP), fc1/w.mean (ADAM, LION), fc1/w.variance (ADAM), fc1/w.gradient (accumulate), fc1/w.average; the counters are
- * minimize/step (steps made, I64) and minimize/run. Errors: as ebb_gradients; BAD_ARGUMENT (a number out of range, no variable,
- * or all frozen), BAD_NAME. Message on the graph. */
+/* Differentiates `loss` (a scalar) by every variable it depends on (floats; in order of creation)
+ * and gives each its update. What the rule keeps are variables beside them: fc1/w has
+ * fc1/w.velocity (MOMENTUM, NESTEROV), fc1/w.squares (ADAGRAD, RMSPROP), fc1/w.mean (ADAM, LION),
+ * fc1/w.variance (ADAM), fc1/w.gradient (accumulate), fc1/w.average; the counters are minimize/step
+ * (steps made, I64) and minimize/run. Errors: as ebb_gradients; BAD_ARGUMENT (a number out of
+ * range, no variable, or all frozen), BAD_NAME. Message on the graph. */
 EBB_NODISCARD EBB_API ebb_status ebb_nn_minimize(ebb_node loss, const ebb_nn_rule *rule);
 
-/* The factor of a schedule for `step`, an integer scalar: an F64 scalar. For update rules of one's own. Sticky errors: BAD_NODE,
- * BAD_DTYPE, BAD_ARGUMENT. */
+/* The factor of a schedule for `step`, an integer scalar: an F64 scalar. For update rules of one's
+ * own. Sticky errors: BAD_NODE, BAD_DTYPE, BAD_ARGUMENT. */
 EBB_API ebb_node ebb_nn_schedule_factor(ebb_node step, const ebb_nn_schedule *schedule);
 #define ebb_nn_schedule_factor(step, schedule) ebb_nn_schedule_factor(EBB_AT(step), schedule)
 
-/* The mean of argmax(scores, 1) == labels. scores [batch, classes], labels [batch] integers. F64 scalar. */
+/* The mean of argmax(scores, 1) == labels. scores [batch, classes], labels [batch] integers. F64
+ * scalar. */
 EBB_API ebb_node ebb_nn_accuracy(ebb_node scores, ebb_node labels);
 #define ebb_nn_accuracy(scores, labels) ebb_nn_accuracy(EBB_AT(scores), labels)
 

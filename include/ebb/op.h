@@ -1,6 +1,6 @@
-/* The contract of an operation, for those who write one. An op is one constant descriptor: its rules and its
- * data in one place. A descriptor of your own works without touching Ebb: fill an `ebb_op`, write a builder
- * that calls ebb_emit. examples/custom_op.c shows it whole. */
+/* The contract of an operation, for those who write one. An op is one constant descriptor: its
+ * rules and its data in one place. A descriptor of your own works without touching Ebb: fill an
+ * `ebb_op`, write a builder that calls ebb_emit. examples/custom_op.c shows it whole. */
 #ifndef EBB_OP_H
 #define EBB_OP_H
 
@@ -17,10 +17,11 @@ typedef struct ebb_axes {
 } ebb_axes;
 #ifdef __cplusplus
 #define EBB_AXES(...)                                                                              \
-    (ebb_axes{static_cast<int>(std::initializer_list<int>{__VA_ARGS__}.size()), {__VA_ARGS__}})
+    (ebb_axes{ static_cast<int>(std::initializer_list<int>{ __VA_ARGS__ }.size()),                 \
+               { __VA_ARGS__ } })
 #else
 #define EBB_AXES(...)                                                                              \
-    ((ebb_axes){(int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)), {__VA_ARGS__}})
+    ((ebb_axes){ (int)(sizeof((const int[]){ __VA_ARGS__ }) / sizeof(int)), { __VA_ARGS__ } })
 #endif
 
 /* A short list of integers, one per dimension as a rule: sizes, starts, steps. */
@@ -30,12 +31,14 @@ typedef struct ebb_ints {
 } ebb_ints;
 #ifdef __cplusplus
 #define EBB_INTS(...)                                                                              \
-    (ebb_ints{static_cast<int>(std::initializer_list<int64_t>{__VA_ARGS__}.size()), {__VA_ARGS__}})
+    (ebb_ints{ static_cast<int>(std::initializer_list<int64_t>{ __VA_ARGS__ }.size()),             \
+               { __VA_ARGS__ } })
 #define EBB_NO_INTS (ebb_ints{})
 #else
 #define EBB_INTS(...)                                                                              \
-    ((ebb_ints){(int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
-#define EBB_NO_INTS ((ebb_ints){0})
+    ((ebb_ints){ (int)(sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),                \
+                 { __VA_ARGS__ } })
+#define EBB_NO_INTS ((ebb_ints){ 0 })
 #endif
 
 typedef enum ebb_attr_kind {
@@ -48,7 +51,8 @@ typedef enum ebb_attr_kind {
     EBB_ATTR_SHAPE, /* ebb_shape */
     EBB_ATTR_AXES,  /* ebb_axes */
     EBB_ATTR_INTS,  /* ebb_ints */
-    EBB_ATTR_TYPE,  /* ebb_type: the declared result type of a source op; stands behind the colon in the text form */
+    EBB_ATTR_TYPE,  /* ebb_type: the declared result type of a source op; stands behind the colon in
+                       the text form */
     EBB_ATTR_DATA,  /* const void *, copied: dense elements of the op's EBB_ATTR_TYPE field */
     EBB_ATTR_PROGRAM /* const ebb_program *, copied deeply */
 } ebb_attr_kind;
@@ -57,11 +61,12 @@ typedef struct ebb_attr_field {
     const char *name; /* NULL ends a table */
     ebb_attr_kind kind;
     size_t offset;
-    const char *summary;            /* one line, with units and default */
-    const char *const *enum_names;  /* NULL-terminated, for EBB_ATTR_ENUM */
+    const char *summary;           /* one line, with units and default */
+    const char *const *enum_names; /* NULL-terminated, for EBB_ATTR_ENUM */
 } ebb_attr_field;
 
-/* One row of an attribute table: EBB_FIELD(ebb_reduce_attrs, axes, AXES, "axes to reduce; none: all") */
+/* One row of an attribute table: EBB_FIELD(ebb_reduce_attrs, axes, AXES, "axes to reduce; none:
+ * all") */
 #define EBB_FIELD(type, field, kind, summary)                                                      \
     {                                                                                              \
 #field, EBB_ATTR_##kind, offsetof(type, field), summary, NULL                              \
@@ -73,8 +78,9 @@ typedef struct ebb_attr_field {
 #define EBB_MAX_INSTRUCTIONS 4096
 #define EBB_MAX_INSTRUCTION_INPUTS 3
 
-/* One value for each element of a common shape. Values are numbered: first the inputs of the node, then the
- * results of the instructions in order; an instruction reads values with smaller numbers. */
+/* One value for each element of a common shape. Values are numbered: first the inputs of the node,
+ * then the results of the instructions in order; an instruction reads values with smaller numbers.
+ */
 typedef struct ebb_instruction {
     const ebb_op *op;  /* see ebb_op_is_instruction; NULL: a constant */
     const void *attrs; /* NULL if the op has none */
@@ -83,34 +89,38 @@ typedef struct ebb_instruction {
     uint64_t bits;   /* of a constant: the element, in the first bytes */
 } ebb_instruction;
 
-/* In the text form (here of two inputs): ($2 = mul $0 $1; $3 = f32 0.5; $4 = less $2 $3; return $4) */
+/* In the text form (here of two inputs): ($2 = mul $0 $1; $3 = f32 0.5; $4 = less $2 $3; return $4)
+ */
 typedef struct ebb_program {
     int n_inputs, n_instructions, n_results;
     const ebb_instruction *instructions;
     const int32_t *results; /* numbers of instructions' values */
 } ebb_program;
 
-/* True if a program may contain the op: element-wise with one result, one to three inputs, an eval that cannot
- * fail, and no attributes but numbers, flags and dtypes. */
+/* True if a program may contain the op: element-wise with one result, one to three inputs, an eval
+ * that cannot fail, and no attributes but numbers, flags and dtypes. */
 EBB_API bool ebb_op_is_instruction(const ebb_op *op);
 
-/* ---- layouts: how a value lies in memory; seen by view rules and backends, never by the graph ---- */
+/* ---- layouts: how a value lies in memory; seen by view rules and backends, never by the graph
+ * ---- */
 
 typedef struct ebb_layout {
     int64_t strides[EBB_MAX_RANK]; /* in elements; 0 repeats, negative runs backwards */
-    int64_t offset;                /* of element [0,0,..], in elements from the start of the buffer */
+    int64_t offset; /* of element [0,0,..], in elements from the start of the buffer */
 } ebb_layout;
 
 EBB_API ebb_layout ebb_layout_dense(const ebb_shape *shape);
-/* True if the elements lie in row-major order without gaps (dimensions of size 1 do not count). Any offset. */
+/* True if the elements lie in row-major order without gaps (dimensions of size 1 do not count). Any
+ * offset. */
 EBB_API bool ebb_layout_is_dense(const ebb_layout *layout, const ebb_shape *shape);
-/* [batch, channels, ...] with the channels innermost, as convolutions like it; dense below rank 3. */
+/* [batch, channels, ...] with the channels innermost, as convolutions like it; dense below rank 3.
+ */
 EBB_API ebb_layout ebb_layout_channels_last(const ebb_shape *shape);
 
 /* ---- the rules ---- */
 
-/* infer: types in -> types out. Return EBB_OK with results[0..n_results) filled, or `ebb_infer_fail(...)`.
- * The graph adds op, operands with shapes, file and line to the text. */
+/* infer: types in -> types out. Return EBB_OK with results[0..n_results) filled, or
+ * `ebb_infer_fail(...)`. The graph adds op, operands with shapes, file and line to the text. */
 typedef struct ebb_infer {
     const ebb_op *op;
     const void *attrs; /* never NULL if the op has attributes */
@@ -119,11 +129,12 @@ typedef struct ebb_infer {
     ebb_type *results;
     ebb_error *error;
 } ebb_infer;
-EBB_API ebb_status ebb_infer_fail(const ebb_infer *infer, ebb_status status, const char *format, ...)
-    EBB_PRINTF(3, 4);
+EBB_API ebb_status ebb_infer_fail(const ebb_infer *infer, ebb_status status, const char *format,
+                                  ...) EBB_PRINTF(3, 4);
 
-/* vjp: emits nodes that compute gradients[i], the cotangent of inputs[i], from the cotangents of the results.
- * gradients[] starts as none nodes, which mean zero. Only inputs with needed[i] have to be filled. */
+/* vjp: emits nodes that compute gradients[i], the cotangent of inputs[i], from the cotangents of
+ * the results. gradients[] starts as none nodes, which mean zero. Only inputs with needed[i] have
+ * to be filled. */
 typedef struct ebb_vjp {
     ebb_graph *graph;
     const ebb_op *op;
@@ -135,8 +146,9 @@ typedef struct ebb_vjp {
     ebb_node *gradients;        /* [n_inputs], out: same types as the inputs */
 } ebb_vjp;
 
-/* eval: the reference kernel, plain loops over dense row-major data; the definition of correct. Inputs and
- * results never overlap. May fail for bad values only (BAD_INDEX), and then before it writes. */
+/* eval: the reference kernel, plain loops over dense row-major data; the definition of correct.
+ * Inputs and results never overlap. May fail for bad values only (BAD_INDEX), and then before it
+ * writes. */
 typedef struct ebb_eval {
     const ebb_op *op;
     const void *attrs;
@@ -156,9 +168,9 @@ typedef struct ebb_decompose {
     ebb_node *results;
 } ebb_decompose;
 
-/* view: ops that only look differently at input 0 (reshape, transpose, broadcast_to). Computes the layout of
- * the result in the input's buffer; false: not possible for this layout, copy the input densely first (which
- * must then succeed). */
+/* view: ops that only look differently at input 0 (reshape, transpose, broadcast_to). Computes the
+ * layout of the result in the input's buffer; false: not possible for this layout, copy the input
+ * densely first (which must then succeed). */
 typedef struct ebb_view {
     const ebb_op *op;
     const void *attrs;
@@ -172,22 +184,25 @@ typedef struct ebb_view {
 #define EBB_MAX_SAMPLE_INPUTS 6
 
 typedef struct ebb_sample {
-    const char *label;  /* short, unique in the op; NULL: the harness numbers it */
-    const void *attrs;  /* NULL: zero struct */
-    int n_inputs;       /* 0: the op's own number */
-    ebb_type inputs[EBB_MAX_SAMPLE_INPUTS]; /* float inputs as EBB_F64; the harness also runs them as F32 */
-    /* Where random float values are drawn from: [low, high), both 0: [-2, 2); at least `gap` away from every
-     * multiple of `kink_step` (0: away from 0 only). Integers are drawn from [low, high), default [0, 2). */
+    const char *label; /* short, unique in the op; NULL: the harness numbers it */
+    const void *attrs; /* NULL: zero struct */
+    int n_inputs;      /* 0: the op's own number */
+    ebb_type inputs[EBB_MAX_SAMPLE_INPUTS]; /* float inputs as EBB_F64; the harness also runs them
+                                               as F32 */
+    /* Where random float values are drawn from: [low, high), both 0: [-2, 2); at least `gap` away
+     * from every multiple of `kink_step` (0: away from 0 only). Integers are drawn from [low,
+     * high), default [0, 2). */
     struct {
         double low, high, gap, kink_step;
     } range[EBB_MAX_SAMPLE_INPUTS];
-    bool no_gradient;   /* do not gradient-check this one (say why in a comment) */
+    bool no_gradient; /* do not gradient-check this one (say why in a comment) */
     /* Known values: every input given, the results expected, and where they come from. */
     const double *values[EBB_MAX_SAMPLE_INPUTS];
     const double *expected; /* results one after the other; NULL: not a known-value sample */
     double tolerance;       /* absolute, at F64; 0: 1e-12 */
     const char *source;
-    /* An error sample: the status that emit (or, with `values`, eval) must give, and a part of its message. */
+    /* An error sample: the status that emit (or, with `values`, eval) must give, and a part of its
+     * message. */
     ebb_status error;
     const char *message;
 } ebb_sample;
@@ -197,26 +212,37 @@ typedef struct ebb_sample {
     {                                                                                              \
         EBB_##dtype,                                                                               \
         {                                                                                          \
-            (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), { __VA_ARGS__ }             \
+            (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),                           \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
         }                                                                                          \
     }
 #define EBB_SAMPLE_SCALAR(dtype)                                                                   \
     {                                                                                              \
-        EBB_##dtype, { 0, {0} }                                                                    \
+        EBB_##dtype,                                                                               \
+        {                                                                                          \
+            0,                                                                                     \
+            {                                                                                      \
+                0                                                                                  \
+            }                                                                                      \
+        }                                                                                          \
     }
 
 /* ---- the descriptor ---- */
 
 enum {
-    EBB_TRAIT_ELEMENTWISE = 1 << 0, /* equal shapes in and out, element i depends on elements i only */
+    EBB_TRAIT_ELEMENTWISE =
+        1 << 0, /* equal shapes in and out, element i depends on elements i only */
     EBB_TRAIT_COMMUTATIVE = 1 << 1, /* two inputs that may be swapped, bit for bit */
     EBB_TRAIT_VIEW = 1 << 2,        /* has a view rule */
     EBB_TRAIT_RANDOM = 1 << 3,      /* a function of (seed, stream, counter); never folded */
-    EBB_TRAIT_SOURCE = 1 << 4,      /* no inputs; value from outside (input, variable) or from attributes */
-    EBB_TRAIT_UNIQUE = 1 << 5,      /* never shared with an equal node */
-    EBB_TRAIT_LIBRARY = 1 << 6,     /* has decompose; backends without a kernel see that */
-    EBB_TRAIT_FALLIBLE = 1 << 7,    /* eval may fail for some values */
-    EBB_TRAIT_VARIABLE = 1 << 8     /* a source that ebb_update may write */
+    EBB_TRAIT_SOURCE =
+        1 << 4, /* no inputs; value from outside (input, variable) or from attributes */
+    EBB_TRAIT_UNIQUE = 1 << 5,   /* never shared with an equal node */
+    EBB_TRAIT_LIBRARY = 1 << 6,  /* has decompose; backends without a kernel see that */
+    EBB_TRAIT_FALLIBLE = 1 << 7, /* eval may fail for some values */
+    EBB_TRAIT_VARIABLE = 1 << 8  /* a source that ebb_update may write */
 };
 
 #define EBB_MAX_RESULTS 8
@@ -233,7 +259,8 @@ struct ebb_op {
     const ebb_attr_field *attrs;
     ebb_status (*infer)(const ebb_infer *infer);
     void (*vjp)(const ebb_vjp *vjp); /* NULL: through decompose; without that, no gradient */
-    ebb_status (*eval)(const ebb_eval *eval); /* NULL: through decompose (input, variable: neither) */
+    ebb_status (*eval)(
+        const ebb_eval *eval); /* NULL: through decompose (input, variable: neither) */
     void (*decompose)(const ebb_decompose *decompose);
     bool (*view)(const ebb_view *view);
     const ebb_sample *samples;
@@ -241,17 +268,20 @@ struct ebb_op {
     const void *user; /* whatever the rules of a family share; Ebb does not look */
 };
 
-/* Makes a node (or finds the equal one) and returns its first result; results[0..n_results) gets all if it is
- * not NULL. `attrs` is copied deeply; NULL: zero struct. `graph` may be NULL if there are inputs. Sticky
- * errors: whatever infer says; BAD_NODE for none nodes or nodes of another graph; LIMIT beyond 2^32-2 nodes. */
+/* Makes a node (or finds the equal one) and returns its first result; results[0..n_results) gets
+ * all if it is not NULL. `attrs` is copied deeply; NULL: zero struct. `graph` may be NULL if there
+ * are inputs. Sticky errors: whatever infer says; BAD_NODE for none nodes or nodes of another
+ * graph; LIMIT beyond 2^32-2 nodes. */
 EBB_API ebb_node ebb_emit(ebb_graph *graph, const ebb_op *op, const ebb_node *inputs, int n_inputs,
                           const void *attrs, ebb_node *results);
 /* Result `index` of the op that made `first_result`. */
 EBB_API ebb_node ebb_node_result(ebb_node first_result, int index);
-/* If `node` is a further result of an op: its first result, and the index; else node itself and 0. */
+/* If `node` is a further result of an op: its first result, and the index; else node itself and 0.
+ */
 EBB_API ebb_node ebb_node_first_result(ebb_node node, int *index);
 
-/* Records an error in the graph, for builders that check more than infer can. Returns a none node. */
+/* Records an error in the graph, for builders that check more than infer can. Returns a none node.
+ */
 EBB_API ebb_node ebb_graph_fail(ebb_graph *graph, ebb_status status, const char *format, ...)
     EBB_PRINTF(3, 4);
 

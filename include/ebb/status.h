@@ -1,8 +1,9 @@
 /* Result codes, error messages, the log callback, and the attributes that every public header uses.
  *
- * The library never aborts, exits or prints. A call that can fail returns an `ebb_status`, and the object it
- * was called on keeps a message (ebb_graph_message, ebb_executable_message, ebb_store_message); calls without
- * such an object take an `ebb_error *` (NULL: the message is not wanted). */
+ * The library never aborts, exits or prints. A call that can fail returns an `ebb_status`, and the
+ * object it was called on keeps a message (ebb_graph_message, ebb_executable_message,
+ * ebb_store_message); calls without such an object take an `ebb_error *` (NULL: the message is not
+ * wanted). */
 #ifndef EBB_STATUS_H
 #define EBB_STATUS_H
 
@@ -79,8 +80,8 @@ EBB_API ebb_status ebb_fail_v(ebb_error *error, ebb_status status, const char *f
 
 typedef enum ebb_log_level { EBB_LOG_DEBUG, EBB_LOG_INFO, EBB_LOG_WARNING } ebb_log_level;
 
-/* Where the library says what it decided (a slow implementation avoided, a rule that fired). A zero struct is
- * silence. `write` must not call back into Ebb. */
+/* Where the library says what it decided (a slow implementation avoided, a rule that fired). A zero
+ * struct is silence. `write` must not call back into Ebb. */
 typedef struct ebb_logger {
     void (*write)(void *context, ebb_log_level level, const char *message);
     void *context;

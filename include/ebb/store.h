@@ -1,5 +1,5 @@
-/* The store owns the values of variables, by full name. Several executables (training, evaluation, another
- * batch size) share one store: an update made by one is what the next reads. */
+/* The store owns the values of variables, by full name. Several executables (training, evaluation,
+ * another batch size) share one store: an update made by one is what the next reads. */
 #ifndef EBB_STORE_H
 #define EBB_STORE_H
 
@@ -17,12 +17,14 @@ EBB_API const char *ebb_store_message(const ebb_store *store);
 EBB_API int64_t ebb_store_size(const ebb_store *store);
 /* Name of entry `index`, in order of creation; NULL out of range. */
 EBB_API const char *ebb_store_name(const ebb_store *store, int64_t index);
-/* A view of the value (borrowed, valid until the store is destroyed). It may be read between runs; to write use
- * ebb_store_set, so that executables notice. NOT_FOUND. */
-EBB_NODISCARD EBB_API ebb_status ebb_store_get(ebb_store *store, const char *name, ebb_tensor *value);
-/* Copies the value in; makes the entry if there is none. Another dtype or shape than the entry has: BAD_DTYPE,
- * BAD_SHAPE, and nothing changes. BAD_NAME, OUT_OF_MEMORY. */
-EBB_NODISCARD EBB_API ebb_status ebb_store_set(ebb_store *store, const char *name, const ebb_tensor *value);
+/* A view of the value (borrowed, valid until the store is destroyed). It may be read between runs;
+ * to write use ebb_store_set, so that executables notice. NOT_FOUND. */
+EBB_NODISCARD EBB_API ebb_status ebb_store_get(ebb_store *store, const char *name,
+                                               ebb_tensor *value);
+/* Copies the value in; makes the entry if there is none. Another dtype or shape than the entry has:
+ * BAD_DTYPE, BAD_SHAPE, and nothing changes. BAD_NAME, OUT_OF_MEMORY. */
+EBB_NODISCARD EBB_API ebb_status ebb_store_set(ebb_store *store, const char *name,
+                                               const ebb_tensor *value);
 
 EBB_END
 

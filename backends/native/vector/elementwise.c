@@ -1,12 +1,13 @@
-/* Element-wise maps over dense elements, for all dtypes, out of the rows of ops/elementwise.def; select; cast. */
+/* Element-wise maps over dense elements, for all dtypes, out of the rows of ops/elementwise.def;
+ * select; cast. */
 #include "backends/native/vector/functions.h"
 #include "backends/native/vector/isa.h"
 #include "ops/descriptors.h"
 #include "ops/parameters.h"
 
-/* Elements that are worked on together: a register of 64 bytes of T. What is left at the end goes through a
- * padded copy, so that an element has the same value wherever it stands (the scalar functions of libm round
- * otherwise than the vector ones). */
+/* Elements that are worked on together: a register of 64 bytes of T. What is left at the end goes
+ * through a padded copy, so that an element has the same value wherever it stands (the scalar
+ * functions of libm round otherwise than the vector ones). */
 #define LANES ((int64_t)(64 / sizeof(T)))
 
 #define MAP_NAME(name) ISA_PASTE(map_##name, TAG)
@@ -37,8 +38,7 @@
     {                                                                                              \
         const T *xs = inputs[0];                                                                   \
         R *rs = result;                                                                            \
-        locals                                                                                     \
-        int64_t whole = n & -LANES;                                                                \
+        locals int64_t whole = n & -LANES;                                                         \
         INDEPENDENT                                                                                \
         for (int64_t i = 0; i < whole; i++) {                                                      \
             const T x = xs[i];                                                                     \
@@ -162,8 +162,9 @@ SELECT_MAP(uint8_t)
 SELECT_MAP(uint32_t)
 SELECT_MAP(uint64_t)
 
-/* The conversions of ebb_cast: integers wrap, floats truncate and saturate, NaN becomes 0. The limits are
- * compared as floats: `low` is exact, and `over` is the power of two just above the largest integer. */
+/* The conversions of ebb_cast: integers wrap, floats truncate and saturate, NaN becomes 0. The
+ * limits are compared as floats: `low` is exact, and `over` is the power of two just above the
+ * largest integer. */
 #define FLOAT_TO_INTEGER(R, x, low, over, highest)                                                 \
     (x != x ? (R)0 : (x >= over ? (R)highest : (x <= low ? (R)low : (R)x)))
 #define TO_F64(R, x) (R)(x)

@@ -1,6 +1,6 @@
-/* The functions of math.h, with the vector versions that glibc has for them (libmvec). glibc itself declares
- * those only under -ffast-math; here gcc may use them without. Errors are at most 4 ulp; special values are
- * right. Other compilers and C libraries call the scalar functions. */
+/* The functions of math.h, with the vector versions that glibc has for them (libmvec). glibc itself
+ * declares those only under -ffast-math; here gcc may use them without. Errors are at most 4 ulp;
+ * special values are right. Other compilers and C libraries call the scalar functions. */
 #ifndef BACKENDS_NATIVE_VECTOR_FUNCTIONS_H
 #define BACKENDS_NATIVE_VECTOR_FUNCTIONS_H
 
