@@ -20,17 +20,25 @@
 #if defined __AVX512F__
 #define VECTOR_BYTES 64
 #define MAX_VECTORS 4
+/* clang-format off */
+/* For 32 registers. */
+#define EACH_BLOCK(X)                                                                              \
+    X(16, 1)                                                                                       \
+    X(8, 1) X(4, 1) X(2, 1) X(1, 1) X(12, 2) X(6, 2) X(3, 2) X(2, 2) X(1, 2) X(8, 3) X(4, 3)       \
+        X(2, 3) X(1, 3) X(6, 4) X(3, 4) X(2, 4) X(1, 4)
+/* clang-format on */
+#else
+#ifdef __AVX2__
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define MAX_VECTORS 3
+/* clang-format off */
 /* For 16 registers. */
 #define EACH_BLOCK(X)                                                                              \
     X(8, 1) X(4, 1) X(2, 1) X(1, 1) X(6, 2) X(3, 2) X(2, 2) X(1, 2) X(4, 3) X(2, 3) X(1, 3)
-#endif
-#define MAX_VECTORS 3
-#define EACH_BLOCK(X)                                                                              \
-    X(8, 1)                                                                                        \
-    X(4, 1)                                                                                        \
-    X(2, 1)                                                                                        \
-    X(1, 1) /* 16 registers */                                                                     \
-    X(6, 2) X(3, 2) X(2, 2) X(1, 2) X(4, 3) X(2, 3) X(1, 3)
+/* clang-format on */
 #endif
 
 /* Part of a vector: the first `n` elements at p; nothing behind them is touched. */
