@@ -295,7 +295,7 @@ START_TEST(schedules_are_their_formulas)
         if (c->points[i].factor == 0)
             break;
         const int64_t at = c->points[i].step;
-        double found;
+        double found = 0;
         run(e, (ebb_feed[]){ FEED(step, &at) }, 1, (ebb_fetch[]){ FETCH(factor, &found) }, 1);
         ck_assert_double_eq_tol(found, c->points[i].factor, 1e-14);
     }
