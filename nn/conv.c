@@ -2,10 +2,7 @@
 #define EBB_NO_LOCATIONS
 #include "nn/nn.h"
 
-#include <stdio.h>
-
-/* The shape of w, with `outer` and `inner` channels in front. False, and a sticky error, if
- * something is wrong. */
+/* The shape of the layer's w. False, and a sticky error, if something is wrong. */
 static bool weights_of(const char *what, ebb_node x, int64_t filters, const ebb_nn_conv_options *o,
                        bool is_transposed, ebb_shape *shape)
 {

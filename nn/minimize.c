@@ -152,11 +152,6 @@ static ebb_status differentiate(const minimizing *m)
 
 /* ---- the step ---- */
 
-static ebb_node scaled(ebb_node x, double factor)
-{
-    return ebb_mul(x, ebb_full_like(x, factor));
-}
-
 /* A variable beside `w`, named after it; zeros at first. */
 static ebb_node state_of(ebb_node w, const char *suffix)
 {
@@ -198,7 +193,7 @@ static void emit_counters(minimizing *m)
         m->t = ebb_cast(step, EBB_F64);
         if (is_scheduled) {
             const ebb_node made = ebb_sub(step, ebb_full_like(step, 1));
-            m->rate = scaled(ebb_nn_schedule_factor(made, schedule), m->rule.rate);
+            m->rate = ebb_nn_scaled(ebb_nn_schedule_factor(made, schedule), m->rule.rate);
         }
     }
     ebb_scope_pop(m->graph);
@@ -211,7 +206,7 @@ static ebb_node accumulate(const minimizing *m, ebb_node w, ebb_node g)
         return g;
     const ebb_node state = state_of(w, "gradient"), sum = ebb_add(state, g);
     ebb_update(state, ebb_select(m->apply, ebb_full_like(sum, 0), sum));
-    return scaled(sum, 1 / (double)m->rule.accumulate);
+    return ebb_nn_scaled(sum, 1 / (double)m->rule.accumulate);
 }
 
 /* Scales all gradients down to a common norm. */
@@ -264,12 +259,12 @@ static void emit_step(const minimizing *m, const parameter *p)
     ebb_graph_stand_at(m->graph, p->w);
     ebb_graph_set_phase(m->graph, EBB_UPDATE);
     ebb_nn_step step = { .rule = rule, .w = p->w, .g = p->g, .t = m->t };
-    step.rate = m->rate.id ? ebb_cast(scaled(m->rate, factor), dtype)
+    step.rate = m->rate.id ? ebb_cast(ebb_nn_scaled(m->rate, factor), dtype)
                            : ebb_scalar(m->graph, dtype, rule->rate * factor);
     if (decays && rule->weight_decay > 0 && !rule->decoupled_decay)
-        step.g = ebb_add(step.g, scaled(p->w, rule->weight_decay));
+        step.g = ebb_add(step.g, ebb_nn_scaled(p->w, rule->weight_decay));
     if (decays && rule->l1_decay > 0)
-        step.g = ebb_add(step.g, scaled(ebb_sign(p->w), rule->l1_decay));
+        step.g = ebb_add(step.g, ebb_nn_scaled(ebb_sign(p->w), rule->l1_decay));
     if (decays && rule->weight_decay > 0 && rule->decoupled_decay) {
         const ebb_node part = ebb_mul(step.rate, ebb_full_like(step.rate, rule->weight_decay));
         step.w = ebb_sub(p->w, ebb_mul(p->w, part));

@@ -4,6 +4,9 @@
 
 #include <ebb/nn.h>
 
+/* x times a number. */
+ebb_node ebb_nn_scaled(ebb_node x, double factor);
+
 /* What a step of a method has at hand. Scalars are rank 0 and of w's dtype. */
 typedef struct ebb_nn_step {
     const ebb_nn_rule *rule;

@@ -2,7 +2,7 @@
 #define EBB_NO_LOCATIONS
 #include "nn/nn.h"
 
-static ebb_node scaled(ebb_node x, double factor)
+ebb_node ebb_nn_scaled(ebb_node x, double factor)
 {
     return ebb_mul(x, ebb_full_like(x, factor));
 }
@@ -10,7 +10,7 @@ static ebb_node scaled(ebb_node x, double factor)
 /* part a + (1 - part) b */
 static ebb_node mix(ebb_node a, ebb_node b, double part)
 {
-    return ebb_add(scaled(a, part), scaled(b, 1 - part));
+    return ebb_add(ebb_nn_scaled(a, part), ebb_nn_scaled(b, 1 - part));
 }
 
 static ebb_node emit_sgd(ebb_nn_step *s)
@@ -20,15 +20,16 @@ static ebb_node emit_sgd(ebb_nn_step *s)
 
 static ebb_node emit_momentum(ebb_nn_step *s)
 {
-    s->new_states[0] = ebb_sub(scaled(s->states[0], s->rule->momentum), ebb_mul(s->g, s->rate));
+    s->new_states[0] =
+        ebb_sub(ebb_nn_scaled(s->states[0], s->rule->momentum), ebb_mul(s->g, s->rate));
     return ebb_add(s->w, s->new_states[0]);
 }
 
 static ebb_node emit_nesterov(ebb_nn_step *s)
 {
     const ebb_node pull = ebb_mul(s->g, s->rate);
-    s->new_states[0] = ebb_sub(scaled(s->states[0], s->rule->momentum), pull);
-    return ebb_sub(ebb_add(s->w, scaled(s->new_states[0], s->rule->momentum)), pull);
+    s->new_states[0] = ebb_sub(ebb_nn_scaled(s->states[0], s->rule->momentum), pull);
+    return ebb_sub(ebb_add(s->w, ebb_nn_scaled(s->new_states[0], s->rule->momentum)), pull);
 }
 
 /* w - r g / (sqrt(h) + epsilon) */
