@@ -25,6 +25,7 @@ ALLOWED = {
     "runtime": ["passes", "backends", "ops", "graph"],
     "nn": ["autodiff", "ops", "graph"],
     "io": ["runtime", "ops", "graph"],
+    "training": ["nn", "io", "runtime", "autodiff", "ops", "graph"],
 }
 SYSTEM = {"backends": ["-ldnnl", "-lgomp"], "io": ["-lpng", "-lz"]}
 # A function of each room, to call from where it may not be called.
@@ -37,6 +38,7 @@ SAMPLE = {
     "runtime": ("ebb/compile.h", "ebb_compile"),
     "nn": ("ebb/nn.h", "ebb_nn_minimize"),
     "io": ("ebb/io.h", "ebb_idx_read"),
+    "training": ("ebb/data.h", "ebb_split_examples"),
 }
 
 

@@ -6,5 +6,6 @@
 #include <ebb/compile.h>
 #include <ebb/io.h>
 #include <ebb/nn.h>
+#include <ebb/training.h>
 
 #endif
