@@ -97,11 +97,17 @@ void output_graph(const output_folder *output, const char *name, const ebb_graph
         stop("%s", error.message);
 }
 
-void output_plot(const output_folder *output, const char *name, const plot_sheet *plot)
+void output_plots(const output_folder *output, const char *name, const plot_sheet *plots, int n,
+                  int columns)
 {
     char file[OUTPUT_PATH_BYTES], path[OUTPUT_PATH_BYTES];
     ebb_error error;
     snprintf(file, sizeof file, "%s.svg", name);
-    need(plot_write(plot, output_path(output, file, path), &error), error.message);
+    need(plot_write_all(plots, n, columns, output_path(output, file, path), &error), error.message);
     printf("wrote %s\n", path);
+}
+
+void output_plot(const output_folder *output, const char *name, const plot_sheet *plot)
+{
+    output_plots(output, name, plot, 1, 1);
 }

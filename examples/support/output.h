@@ -29,5 +29,8 @@ void output_graph(const output_folder *output, const char *name, const ebb_graph
 
 /* Writes NAME.svg and prints that it did. Stops with a message if it cannot be written. */
 void output_plot(const output_folder *output, const char *name, const plot_sheet *plot);
+/* The same with several sheets in one file (plot_write_all). */
+void output_plots(const output_folder *output, const char *name, const plot_sheet *plots, int n,
+                  int columns);
 
 #endif

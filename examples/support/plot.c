@@ -15,6 +15,10 @@
 #define MAX_TICKS 64
 #define TICK_BYTES 32
 #define FAR 1e5
+/* Pixels from tick to tick, at least. */
+#define TICK_WIDTH 85
+#define TICK_HEIGHT 55
+#define SMALL_WIDTH 400
 
 /* Okabe and Ito, Color universal design (2008), without black and yellow, and two more. */
 static const char *const palette[] = { "#0072b2", "#d55e00", "#009e73", "#cc79a7",
@@ -167,7 +171,8 @@ static void make_scale(const plot_sheet *plot, const plot_axis *axis, bool verti
         scale->low -= size > 0 ? 0.5 * size : 0.5;
         scale->high += size > 0 ? 0.5 * size : 0.5;
     }
-    divide_linear(scale, vertical ? 6 : 8, given ? 0 : vertical ? 1 : 0.1);
+    int n_steps = (int)(fabs(scale->to - scale->from) / (vertical ? TICK_HEIGHT : TICK_WIDTH));
+    divide_linear(scale, n_steps > 2 ? n_steps : 2, given ? 0 : vertical ? 1 : 0.1);
 }
 
 /* ---- pieces of SVG ---- */
@@ -330,10 +335,32 @@ static void draw_bars(const svg_canvas *canvas, const plot_series *series, const
     fputs("</g>\n", canvas->out);
 }
 
+static void draw_arrows(const svg_canvas *canvas, const plot_series *series, const char *color)
+{
+    const double head = 5, spread = 0.45; /* pixels, radians */
+    fprintf(canvas->out, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"1.3\"%s d=\"", color,
+            series->faint ? " opacity=\"0.35\"" : "");
+    for (int64_t i = 0; i < series->n; i++) {
+        double end_x = x_of(series, i) + series->dx[i], end_y = series->y[i] + series->dy[i];
+        if (!can_show(&canvas->x, x_of(series, i)) || !can_show(&canvas->y, series->y[i]) ||
+            !can_show(&canvas->x, end_x) || !can_show(&canvas->y, end_y))
+            continue;
+        double x = place(&canvas->x, x_of(series, i)), y = place(&canvas->y, series->y[i]);
+        double to_x = place(&canvas->x, end_x), to_y = place(&canvas->y, end_y);
+        double length = fmin(head, hypot(to_x - x, to_y - y)), angle = atan2(to_y - y, to_x - x);
+        fprintf(canvas->out, "M%.1f %.1fL%.1f %.1fL%.1f %.1fM%.1f %.1fL%.1f %.1f", x, y, to_x, to_y,
+                to_x - length * cos(angle + spread), to_y - length * sin(angle + spread), to_x,
+                to_y, to_x - length * cos(angle - spread), to_y - length * sin(angle - spread));
+    }
+    fputs("\"/>\n", canvas->out);
+}
+
 /* Another kind of series is another row. */
-static void (*const draw_kind[])(const svg_canvas *, const plot_series *, const char *) = {
-    [PLOT_LINE] = draw_line, [PLOT_POINTS] = draw_points, [PLOT_BARS] = draw_bars
-};
+static void (*const draw_kind[])(const svg_canvas *, const plot_series *,
+                                 const char *) = { [PLOT_LINE] = draw_line,
+                                                   [PLOT_POINTS] = draw_points,
+                                                   [PLOT_BARS] = draw_bars,
+                                                   [PLOT_ARROWS] = draw_arrows };
 
 /* ---- the whole ---- */
 
@@ -366,45 +393,72 @@ static int lay_legend(const svg_canvas *canvas, FILE *out)
     return rows;
 }
 
-static ebb_status draw_plot(void *context, FILE *out, ebb_error *error)
+/* Sheet `index` of a page, with its corner at the origin. */
+static void draw_sheet(FILE *out, const plot_sheet *plot, int index, double width, double height)
 {
-    (void)error; /* the stream keeps its failures */
-    const plot_sheet *plot = context;
-    svg_canvas canvas = { .out = out, .plot = plot };
-    canvas.width = plot->width > 0 ? plot->width : 800;
-    canvas.height = plot->height > 0 ? plot->height : 480;
+    svg_canvas canvas = { .out = out, .plot = plot, .width = width, .height = height };
     canvas.x.from = LEFT;
     canvas.x.to = canvas.width - RIGHT;
     canvas.y.from = canvas.height - BOTTOM;
     canvas.y.to = TOP + LEGEND_ROW * lay_legend(&canvas, NULL);
     make_scale(plot, &plot->x, false, &canvas.x);
     make_scale(plot, &plot->y, true, &canvas.y);
+    if (plot->title)
+        put_label(out, LEFT, 26, "start",
+                  width < SMALL_WIDTH ? " font-size=\"14\" font-weight=\"bold\""
+                                      : " font-size=\"17\" font-weight=\"bold\"",
+                  plot->title);
+    lay_legend(&canvas, out);
+    put_axes(&canvas);
+    /* A little more than the plot: points on its border stay round. */
+    fprintf(out,
+            "<clipPath id=\"plot%d\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>"
+            "</clipPath>\n<g clip-path=\"url(#plot%d)\" stroke-linejoin=\"round\">\n",
+            index, canvas.x.from - 4, canvas.y.to - 4, canvas.x.to - canvas.x.from + 8,
+            canvas.y.from - canvas.y.to + 8, index);
+    for (int s = 0; s < plot->n_series; s++)
+        draw_kind[plot->series[s].kind](&canvas, &plot->series[s], color_of(plot, s));
+    fputs("</g>\n", out);
+}
 
+typedef struct plot_page {
+    const plot_sheet *plots;
+    int n, columns;
+} plot_page;
+
+static ebb_status draw_page(void *context, FILE *out, ebb_error *error)
+{
+    (void)error; /* the stream keeps its failures */
+    const plot_page *page = context;
+    double width = page->plots[0].width > 0 ? page->plots[0].width : 800;
+    double height = page->plots[0].height > 0 ? page->plots[0].height : 480;
+    int columns = page->n < page->columns ? page->n : page->columns;
+    int rows = (page->n + columns - 1) / columns;
     fprintf(out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" "
             "height=\"%.0f\" font-family=\"Helvetica, Arial, 'DejaVu Sans', sans-serif\" "
             "font-size=\"13\" fill=\"#222\">\n"
             "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-            canvas.width, canvas.height, canvas.width, canvas.height);
-    if (plot->title)
-        put_label(out, LEFT, 26, "start", " font-size=\"17\" font-weight=\"bold\"", plot->title);
-    lay_legend(&canvas, out);
-    put_axes(&canvas);
-    /* A little more than the plot: points on its border stay round. */
-    fprintf(out,
-            "<clipPath id=\"plot\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>"
-            "</clipPath>\n<g clip-path=\"url(#plot)\" stroke-linejoin=\"round\">\n",
-            canvas.x.from - 4, canvas.y.to - 4, canvas.x.to - canvas.x.from + 8,
-            canvas.y.from - canvas.y.to + 8);
-    for (int s = 0; s < plot->n_series; s++)
-        draw_kind[plot->series[s].kind](&canvas, &plot->series[s], color_of(plot, s));
-    fputs("</g>\n</svg>\n", out);
+            columns * width, rows * height, columns * width, rows * height);
+    for (int i = 0; i < page->n; i++) {
+        fprintf(out, "<g transform=\"translate(%.0f %.0f)\">\n", i % columns * width,
+                i / columns * height);
+        draw_sheet(out, &page->plots[i], i, width, height);
+        fputs("</g>\n", out);
+    }
+    fputs("</svg>\n", out);
     return EBB_OK;
+}
+
+ebb_status plot_write_all(const plot_sheet *plots, int n, int columns, const char *path,
+                          ebb_error *error)
+{
+    return ebb_file_write(path, draw_page, &(plot_page){ plots, n, columns }, error);
 }
 
 ebb_status plot_write(const plot_sheet *plot, const char *path, ebb_error *error)
 {
-    return ebb_file_write(path, draw_plot, (void *)(uintptr_t)plot, error);
+    return plot_write_all(plot, 1, 1, path, error);
 }
 
 void plot_smooth(const double *values, int64_t n, int64_t window, double *means)
