@@ -7,32 +7,14 @@
 import os
 import re
 import struct
-import subprocess
 import sys
 import tempfile
 import zlib
 
 sys.dont_write_bytecode = True
-from support.frame import Report, without_progress
+from support.frame import Report, numbers, start
 
 BACKENDS = ("reference", "onednn")
-
-
-# Threads that spin while they wait would fight with the tests beside them.
-ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-
-
-def start(folder, name, *arguments):
-    """Returns exit status, lines of stdout, lines of stderr."""
-    command = [os.path.join(folder, name)] + [str(argument) for argument in arguments]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, env=ENVIRONMENT
-    )
-    return done.returncode, without_progress(done.stdout), done.stderr.splitlines()
-
-
-def numbers(line):
-    return [float(text) for text in re.findall(r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?", line)]
 
 
 def check_small_ones(report, folder, backend):

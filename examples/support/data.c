@@ -34,6 +34,12 @@ void data_load(example_data *data, const char *folder, int64_t n_train, int64_t 
            data->train.width, data->train.channels == 3 ? " in color" : "");
 }
 
+void data_keep(example_data *data, int64_t n)
+{
+    if (n < data->train.n)
+        data->train.n = n;
+}
+
 void data_finish(example_data *data)
 {
     ebb_image_set_finish(&data->train);

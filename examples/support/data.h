@@ -14,6 +14,8 @@ typedef struct example_data {
  * stops with a message if it cannot. */
 void data_load(example_data *data, const char *folder, int64_t n_train, int64_t n_test,
                uint64_t seed);
+/* Only the first `n` training images from now on; all if there are no more. */
+void data_keep(example_data *data, int64_t n);
 void data_finish(example_data *data);
 
 #endif

@@ -34,6 +34,16 @@ extern const char *const option_backends[];
     {                                                                                              \
         "threads", OPTION_COUNT, &(variable), "0: as many as OpenMP would use", 0, 0, 1024         \
     }
+/* --data DIR, for data_load (data.h). `variable` is a const char *, NULL to begin with. */
+#define OPTION_DATA(variable)                                                                      \
+    {                                                                                              \
+        "data", OPTION_TEXT, &(variable), "folder with MNIST; none: draw digits", 0, 0, 0          \
+    }
+/* --seed N. `variable` is an int64_t. */
+#define OPTION_SEED(variable)                                                                      \
+    {                                                                                              \
+        "seed", OPTION_COUNT, &(variable), "of all that is random", 0, 0, 0                        \
+    }
 /* --out DIR, for output_open (output.h). `variable` is a const char *, NULL to begin with. */
 #define OPTION_OUT(variable)                                                                       \
     {                                                                                              \

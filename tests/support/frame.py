@@ -1,5 +1,6 @@
-"""What the Python tests share: counting, skipping, and running tools."""
+"""What the Python tests share: counting, skipping, and running tools and examples."""
 
+import os
 import re
 import subprocess
 import sys
@@ -37,3 +38,20 @@ def run(command, **options):
 def without_progress(output):
     """The lines of an example's output, less those that say how fast it is."""
     return [line for line in output.splitlines() if not re.search(r"\d+/\d+ +[\d.]+/s", line)]
+
+
+# Threads that spin while they wait would fight with the tests beside them.
+ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+
+
+def start(folder, name, *arguments):
+    """Runs an example; returns exit status, lines of stdout, lines of stderr."""
+    command = [os.path.join(folder, name)] + [str(argument) for argument in arguments]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, env=ENVIRONMENT
+    )
+    return done.returncode, without_progress(done.stdout), done.stderr.splitlines()
+
+
+def numbers(line):
+    return [float(text) for text in re.findall(r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?", line)]

@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""The book's experiments (Saitoh, Deep Learning from Scratch, 2016) in short forms, on drawn digits: exact numbers where
+the book has them, and that the same seed gives the same output. docs/book.md has the long forms.
+
+    book.py FOLDER_OF_PROGRAMS
+"""
+
+import math
+import os
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+from support.frame import Report, numbers, start
+
+BACKENDS = ("reference", "onednn")
+
+
+def near(found, wanted, tolerance):
+    """Two lists of numbers agree."""
+    return len(found) == len(wanted) and all(abs(f - w) <= tolerance for f, w in zip(found, wanted))
+
+
+def line_with(out, words):
+    """The first line with these words; "" without one."""
+    return next((line for line in out if words in line), "")
+
+
+def after(out, words):
+    """The numbers behind these words, in the first line that has them."""
+    return numbers(line_with(out, words).partition(words)[2])
+
+
+class Bench:
+    """Runs the examples of one backend into one folder."""
+
+    def __init__(self, report, folder, backend, results):
+        self.report, self.folder, self.backend, self.results = report, folder, backend, results
+
+    def run(self, name, *arguments, pictures=()):
+        status, out, err = start(self.folder, name, *arguments, "--backend", self.backend, "--out", self.results)
+        self.check(status == 0, f"{name}: status {status} {out} {err}")
+        for picture in pictures:
+            path = os.path.join(self.results, picture)
+            self.check(os.path.exists(path) and os.path.getsize(path) > 500, f"{name} leaves {picture}")
+        return out
+
+    def check(self, good, text):
+        self.report.check(good, f"{text} on {self.backend}")
+
+
+def check_chapter_2(bench):
+    out = bench.run("xor", "--steps", 1000, pictures=["xor.svg"])
+    places = [(a / 10, b / 10, c / 10) for a in range(-10, 11) for b in range(-10, 11) for c in range(-10, 11)]
+    for name, truth in (("AND", (0, 0, 0, 1)), ("NAND", (1, 1, 1, 0)), ("OR", (0, 1, 1, 1)), ("XOR", (0, 1, 1, 0))):
+        fit = sum(
+            all((round(10 * (a * x + b * y + c)) > 0) == t for (x, y), t in zip(((0, 0), (0, 1), (1, 0), (1, 1)), truth))
+            for a, b, c in places
+        )
+        found = after(out, f"{name:4}:")
+        bench.check(found == [fit, len(places)], f"perceptrons for {name}: {found}, not {fit}")
+    bench.check(near(after(out, "one layer: loss")[:1], [math.log(2)], 1e-4), f"one layer: {out}")
+    bench.check("4 of 4 rows right" in line_with(out, "two layers"), f"two layers: {out}")
+
+
+def check_chapter_3(bench):
+    out = bench.run("activations", pictures=["activations.svg"])
+    sigmoid = numbers(line_with(out, "sigmoid  ").replace("h(", " "))[1::2]
+    bench.check(near(sigmoid, [0.26894142, 0.5, 0.73105858, 0.88079708], 1e-8), f"sigmoid: {sigmoid}")
+    bench.check("below 1e-12" in line_with(out, "one matrix"), f"linear layers: {out}")
+    bench.check(after(out, "products in a run")[0] == 3 and after(out, "multiplied first")[0] == 1, f"products: {out}")
+
+    out = bench.run("forward", "--epochs", 1, "--threads", 1, pictures=["forward.dot"])
+    for name, wanted in (
+        ("a1 ", [0.3, 0.7, 1.1]),
+        ("z1 ", [0.57444252, 0.66818777, 0.75026011]),
+        ("a2 ", [0.51615984, 1.21402696]),
+        ("z2 ", [0.62624937, 0.7710107]),
+        ("y ", [0.31682708, 0.69627909]),
+        ("softmax (0.3, 2.9, 4):", [0.01821127, 0.24519181, 0.73659691, 1]),
+        ("softmax (1010, 1000, 990):", [9.999546e-1, 4.539787e-5, 2.061060e-9, 1]),
+    ):
+        bench.check(near(after(out, name), wanted, 1e-8), f"{name}: {after(out, name)}")
+    one, many = after(out, "one by one: accuracy")[0], after(out, "in batches of 100: accuracy")[0]
+    bench.check(abs(one - many) <= 5e-4 and line_with(out, "less than 1e-5").endswith("yes"), f"batches: {one} {many}")
+
+
+def check_chapter_4(bench):
+    out = bench.run("losses", "--steps", 30, pictures=["losses.svg"])
+    bench.check(near(after(out, "class 2 found: squared error"), [0.0975, 0.510825457], 1e-8), f"losses: {out}")
+    bench.check(near(after(out, "taken for 7: squared error"), [0.5975, 2.302584093], 1e-8), f"losses: {out}")
+    n, n_accuracies, n_losses = numbers(line_with(out, "values of the weight"))
+    bench.check(n_accuracies <= 20 and n_losses >= 0.9 * n, f"nudged weight: {n_accuracies} {n_losses}")
+
+    out = bench.run("numerical_gradient", pictures=["numerical_gradient.svg"])
+    rows = {"differences": [], "propagation": []}
+    for line in out:
+        kind = line.split()[1] if line.startswith("  by ") else None
+        if kind:
+            rows[kind].append(numbers(line))
+    slopes = [[0.2], [0.3], [6, 8], [0, 4], [6, 0]]
+    slopes.append([0.21924757, 0.14356243, -0.36281, 0.32887136, 0.21534364, -0.544215])
+    bench.check(rows["differences"][:2] == [[0.1999999999990898], [0.2999999999986347]], f"differences: {rows}")
+    for kind, found in rows.items():
+        # The book's figures of the net are of its numerical gradient, to eight digits.
+        bench.check(all(near(f, w, 1e-6) for f, w in zip(found, slopes)) and len(found) == 6, f"{kind}: {found}")
+    bench.check(near(after(out, "  loss"), [0.92806829], 5e-7), f"loss of the small net: {out}")
+
+
+def check_chapter_5(bench):
+    out = bench.run("gradient_check", "--hidden", 5, pictures=["gradient_check.dot"])
+    for name in ("W1", "b1", "W2", "b2"):
+        bench.check(after(out, f"{name}: mean difference")[0] < 1e-4, f"gradient check: {out}")
+
+
+CHECKS = [check_chapter_2, check_chapter_3, check_chapter_4, check_chapter_5]
+
+
+def check_seeds(report, folder):
+    """The same seed gives the same lines, another one others."""
+    with tempfile.TemporaryDirectory() as results:
+        for name, arguments in (("xor", ("--steps", 50)), ("losses", ())):
+            runs = [start(folder, name, *arguments, "--out", results, "--seed", seed)[1] for seed in (1, 1, 2)]
+            report.check(runs[0] == runs[1] != runs[2], f"{name} repeats for a seed: {runs}")
+
+
+def main():
+    folder = sys.argv[1]
+    report = Report()
+    for backend in BACKENDS:
+        with tempfile.TemporaryDirectory() as results:
+            bench = Bench(report, folder, backend, results)
+            for check in CHECKS:
+                check(bench)
+    check_seeds(report, folder)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
