@@ -3,11 +3,14 @@
  * by step.
  *
  *   ebb-bench --case NAME [--threads N] [--mode train|infer|both] [--secs S] [--losses K]
- *             [--backend B] [--fusion on|off]
+ *             [--backend B] [--fusion on|off] [--profile op|scope|kernel|step]
  *   ebb-bench --list [train|infer]
  *
- * Times are medians of single runs, in milliseconds. */
+ * Times are medians of single runs, in milliseconds. With --profile a table of where they went
+ * follows on stderr (taking the times costs a little itself). */
 #include "bench/cases.h"
+
+#include <ebb/profile.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +62,7 @@ typedef struct options {
     int n_threads, n_losses;
     double seconds;
     bool skip_fusion;
+    int profile; /* -1: none; else an ebb_profile_by */
 } options;
 
 static void list_cases(const char *mode)
@@ -75,7 +79,8 @@ static void list_cases(const char *mode)
 
 static options parse_options(int argc, char **argv)
 {
-    options o = { .mode = "both", .n_threads = 1, .seconds = 2 };
+    options o = { .mode = "both", .n_threads = 1, .seconds = 2, .profile = -1 };
+    static const char *const tables[] = { "op", "scope", "kernel", "step" };
     for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--list"))
@@ -95,7 +100,10 @@ static options parse_options(int argc, char **argv)
             o.n_losses = atoi(value);
         else if (!strcmp(argv[i], "--fusion"))
             o.skip_fusion = strcmp(value, "off") == 0;
-        else if (!strcmp(argv[i], "--secs"))
+        else if (!strcmp(argv[i], "--profile")) {
+            for (int by = 0; by < 4; by++)
+                o.profile = strcmp(value, tables[by]) ? o.profile : by;
+        } else if (!strcmp(argv[i], "--secs"))
             o.seconds = atof(value);
         else if (strcmp(argv[i], "--dtype") != 0 || strcmp(value, "f32") != 0)
             die("unknown option", argv[i]);
@@ -151,6 +159,7 @@ static void start_bench(bench *b, const options *o, bool training, ebb_store *st
                                             .skip_updates = !training,
                                             .backend = o->backend,
                                             .skip_fusion = o->skip_fusion,
+                                            .profile = o->profile >= 0,
                                             .n_threads = o->n_threads },
                     &b->executable))
         die("compile", ebb_graph_message(b->graph));
@@ -194,6 +203,7 @@ static double measure(bench *b, int *n_runs)
         die("measure", "out of memory");
     for (int i = 0; i < 3; i++)
         run_once(b, NULL);
+    ebb_profile_reset(b->executable);
     const double end = now_ms() + b->o->seconds * 1e3;
     int n = 0;
     while (n < MOST_RUNS && (n < 5 || now_ms() < end)) {
@@ -204,6 +214,9 @@ static double measure(bench *b, int *n_runs)
     qsort(times, (size_t)n, sizeof *times, compare_doubles);
     const double median = times[n / 2];
     free(times);
+    ebb_profile_table_options table = { .by = (ebb_profile_by)b->o->profile };
+    if (b->o->profile >= 0 && ebb_profile_write_table(b->executable, stderr, &table, NULL))
+        die("profile", "cannot be written");
     *n_runs = n;
     return median;
 }

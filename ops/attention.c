@@ -114,6 +114,15 @@ static void eval_query(const query *at, int64_t result)
     }
 }
 
+/* Both products; the softmax between them is left out. */
+static double flops_attention(const ebb_infer *types)
+{
+    const ebb_shape *k = &types->inputs[1]->shape;
+    const double queries = (double)ebb_shape_elements(&types->inputs[0]->shape),
+                 values = (double)ebb_shape_elements(&types->results[0].shape);
+    return 2 * (double)k->dims[k->rank - 2] * (queries + values);
+}
+
 static ebb_status eval_attention(const ebb_eval *eval)
 {
     const ebb_attention_attrs *attrs = eval->attrs;
@@ -299,6 +308,7 @@ const ebb_op ebb_op_attention = {
     .attrs = attention_fields,
     .infer = infer_attention,
     .eval = eval_attention,
+    .flops = flops_attention,
     .decompose = decompose_attention,
     .samples = samples_attention,
     .n_samples = COUNT(samples_attention),
@@ -315,6 +325,7 @@ const ebb_op ebb_op_masked_attention = {
     .attrs = attention_fields,
     .infer = infer_attention,
     .eval = eval_attention,
+    .flops = flops_attention,
     .decompose = decompose_attention,
     .samples = samples_masked_attention,
     .n_samples = COUNT(samples_masked_attention),

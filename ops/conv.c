@@ -59,6 +59,24 @@ void ebb_conv_read(const ebb_op *op, const void *attrs, const ebb_shape *const i
     (void)y;
 }
 
+/* A multiply-add for each weight of a filter and each element of y. */
+static double flops_conv(const ebb_infer *types)
+{
+    const ebb_op *op = types->op;
+    const ebb_type *w = &types->results[0], *y = types->inputs[1];
+    if (op == &ebb_op_conv) {
+        w = types->inputs[1];
+        y = &types->results[0];
+    } else if (op == &ebb_op_conv_input_grad) {
+        w = types->inputs[1];
+        y = types->inputs[0];
+    }
+    double filters = (double)w->shape.dims[0];
+    return filters > 0 ? 2 * (double)ebb_shape_elements(&w->shape) / filters *
+                             (double)ebb_shape_elements(&y->shape)
+                       : 0;
+}
+
 /* ---- types ---- */
 
 static ebb_status check_ranks(const ebb_infer *infer, const char *first, const char *second)
@@ -542,6 +560,7 @@ static const ebb_attr_field weight_grad_fields[] = {
         .attrs = fields,                                                                           \
         .samples = samples_##name_,                                                                \
         .n_samples = COUNT(samples_##name_),                                                       \
+        .flops = flops_conv,                                                                       \
         __VA_ARGS__,                                                                               \
     }
 

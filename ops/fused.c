@@ -10,6 +10,15 @@ static int count_inputs(const ebb_instruction *instruction)
     return instruction->op ? instruction->op->n_inputs : 0;
 }
 
+static double flops_fused(const ebb_infer *types)
+{
+    const ebb_program *program = ((const ebb_fused_attrs *)types->attrs)->program;
+    double n = 0;
+    for (int k = 0; k < program->n_instructions; k++)
+        n += program->instructions[k].op != NULL;
+    return n * (double)ebb_shape_elements(&types->results[0].shape);
+}
+
 /* ---- types ---- */
 
 static ebb_status infer_instruction(const ebb_infer *infer, const ebb_instruction *i, int number,
@@ -292,6 +301,7 @@ static const ebb_sample samples_8[] = { SAMPLES(8, 3, 4.5, 20.25, 23.25, -23.25,
         .attrs = fused_fields,                                                                     \
         .infer = infer_fused,                                                                      \
         .eval = eval_fused,                                                                        \
+        .flops = flops_fused,                                                                      \
         .decompose = decompose_fused,                                                              \
         .samples = samples_##n,                                                                    \
         .n_samples = COUNT(samples_##n),                                                           \

@@ -43,6 +43,14 @@ static ebb_status infer_matmul(const ebb_infer *infer)
     return EBB_OK;
 }
 
+static double flops_matmul(const ebb_infer *types)
+{
+    const ebb_matmul_attrs *attrs = types->attrs;
+    const ebb_shape *a = &types->inputs[0]->shape;
+    return 2 * (double)a->dims[a->rank - (attrs->transpose_a ? 2 : 1)] *
+           (double)ebb_shape_elements(&types->results[0].shape);
+}
+
 /* The four cases of C = op(A) op(B): each gradient is one product, without a transpose node. */
 static void vjp_matmul(const ebb_vjp *v)
 {
@@ -297,6 +305,7 @@ const ebb_op ebb_op_matmul = {
     .infer = infer_matmul,
     .vjp = vjp_matmul,
     .eval = eval_matmul,
+    .flops = flops_matmul,
     .samples = samples_matmul,
     .n_samples = (int)(sizeof samples_matmul / sizeof *samples_matmul),
 };

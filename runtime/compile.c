@@ -414,6 +414,8 @@ static ebb_status compile_graph(ebb_executable *e, const ebb_graph *graph,
         status = ebb_executable_pack(e);
     if (!status)
         count_steps(e);
+    if (!status && options->profile)
+        status = ebb_executable_start_profile(e);
     if (!status && dump.folder)
         status = ebb_dump_plan(e, &dump);
     return status;

@@ -10,6 +10,7 @@ void ebb_executable_destroy(ebb_executable *e)
         return;
     const ebb_allocator *a = e->allocator;
     size_t n_steps = e->steps.n;
+    ebb_executable_stop_profile(e);
     ebb_executable_unlower(e);
     ebb_release(a, e->order, n_steps * sizeof *e->order);
     ebb_release(a, e->tasks, n_steps * sizeof *e->tasks);
@@ -202,6 +203,11 @@ static ebb_status fail_step(ebb_executable *e, const ebb_step *step, ebb_status 
 
 static ebb_status run_tasks(ebb_executable *e, size_t begin, size_t end)
 {
+    if (e->profile) {
+        size_t failed;
+        ebb_status status = ebb_profile_tasks(e, begin, end, &failed);
+        return status ? fail_step(e, &ebb_executable_steps(e)[e->order[failed]], status) : EBB_OK;
+    }
     for (size_t at = begin; at < end; at++) {
         const ebb_task *task = &e->tasks[at];
         ebb_status status = task->run(&task->call);

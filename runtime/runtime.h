@@ -9,6 +9,7 @@
  *   order.c       where steps stand, which may write variables, what lives when
  *   bind.c        memory for everything, pointers into the steps
  *   executable.c  runs
+ *   profile.c     times of steps; profile_report.c: tables and traces of them
  *   report.c      stats, step info, dumps
  *   plan.c        the memory planner; store.c: the store; list.c: growing arrays
  */
@@ -170,6 +171,7 @@ struct ebb_executable {
     ebb_packing *packings;
     size_t n_packings;
     uint64_t n_runs;
+    struct ebb_profile *profile; /* NULL: no times are taken */
 
     void *arena_block, *constant_block, *packed_block, *scratch_block; /* sizes are in stats */
     ebb_executable_stats stats;
@@ -232,6 +234,12 @@ bool ebb_step_may_overwrite(const ebb_executable *executable, const ebb_step *st
 ebb_status ebb_executable_bind(ebb_executable *executable);
 /* Packs what is new or has changed. */
 ebb_status ebb_executable_pack(ebb_executable *executable);
+
+/* From now on times are taken; may be stopped without a start. */
+ebb_status ebb_executable_start_profile(ebb_executable *executable);
+void ebb_executable_stop_profile(ebb_executable *executable);
+/* Runs the tasks and takes their times; on failure, *failed is the position of the task. */
+ebb_status ebb_profile_tasks(ebb_executable *executable, size_t begin, size_t end, size_t *failed);
 
 /* Writes STAGE.txt and STAGE.dot; `context` is an ebb_dump. */
 ebb_status ebb_dump_stage(void *context, const char *stage, const ebb_graph *graph,

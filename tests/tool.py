@@ -7,6 +7,7 @@ Values are written and read here, byte by byte, so that the command's own reader
 """
 
 import ast
+import json
 import math
 import os
 import re
@@ -354,6 +355,26 @@ def check_dot(report, tool):
     report.check(not os.listdir(temporary), f"left in the temporary folder: {os.listdir(temporary)}")
 
 
+# ---- bench ----
+
+
+def check_bench(report, tool):
+    tool.write("net.txt", NET)
+    for by, part in (("op", "matmul"), ("scope", "fc/"), ("kernel", "native"), ("step", "f32[2,4]")):
+        status, out, err = tool.start("bench", "net.txt", "--ms", "1", "--by", by, "--rows", "9", "--trace", "t.json")
+        good = status == 0 and not err and re.fullmatch(r"machine, 1 thread: [\d.]+ GFLOP/s .* GB/s of memory", out[0])
+        report.check(good and "limit" in "".join(out) and part in "".join(out[4:]), f"bench --by {by}: {status} {out} {err}")
+        with open(tool.path("t.json"), encoding="utf-8") as file:
+            events = json.load(file)["traceEvents"]
+        named = [e for e in events if e.get("args", {}).get("node")]
+        report.check(named and all(e["dur"] >= 0 and e["ts"] >= 0 for e in named), f"the trace: {events[:3]}")
+    tool.write_npy("x.npy", "<f4", (2, 3), X)
+    status, out, err = tool.start("bench", "net.txt", "--ms", "1", "--feed", "x=x.npy", "--updates", "--threads", "2")
+    report.check(status == 0 and "2 threads" in out[0], f"bench with a feed: {status} {out} {err}")
+    expect(report, tool, 2, "--by is op, scope, kernel or step, not 'node'", "bench", "net.txt", "--by", "node")
+    expect(report, tool, 2, "--threads is 1 or more, not 0", "bench", "--threads", "0")
+
+
 # ---- ops, and the whole ----
 
 
@@ -393,11 +414,11 @@ def check_whole(report, tool):
     status, out, err = tool.start("--version")
     report.check(status == 0 and re.fullmatch(r"ebb \d+\.\d+\.\d+", out[0]) and not err, f"--version: {out} {err}")
     status, out, err = tool.start("help")
-    good = status == 0 and all(any(f"ebb {name} " in line for line in out) for name in ("ops", "run", "check", "dot"))
+    good = status == 0 and all(any(f"ebb {name} " in line for line in out) for name in ("ops", "run", "check", "dot", "bench"))
     report.check(good and not err, f"help: {out} {err}")
     report.check(tool.start("--help") == (0, out, []), "--help is help")
     report.check(tool.start() == (2, [], out), "without a command: help on stderr")
-    for name in ("ops", "run", "check", "dot"):
+    for name in ("ops", "run", "check", "dot", "bench"):
         status, out, err = tool.start("help", name)
         report.check(status == 0 and out[0].startswith(f"ebb {name} ") and not err, f"help {name}: {out} {err}")
         report.check(tool.start(name, "--help") == (0, out, []), f"{name} --help is help {name}")
@@ -425,6 +446,7 @@ def main():
         check_graph_errors(report, tool)
         check_check(report, tool)
         check_dot(report, tool)
+        check_bench(report, tool)
         check_ops(report, tool)
         check_whole(report, tool)
     report.finish()

@@ -53,38 +53,6 @@ static void remove_folder(dot_job *job)
 
 /* ---- stages ---- */
 
-/* What ebb_compile is to keep: every value that nothing uses. */
-static ebb_status list_outputs(dot_job *job)
-{
-    const ebb_graph *graph = job->graph.graph;
-    uint32_t n = ebb_graph_n_nodes(graph);
-    bool *used = calloc((size_t)n + 1, sizeof *used);
-    job->outputs = calloc((size_t)n + 1, sizeof *job->outputs);
-    if (!used || !job->outputs) {
-        free(used);
-        return ebb_fail(&job->error, EBB_OUT_OF_MEMORY, "out of memory");
-    }
-    for (uint32_t id = 1; id <= n; id++) {
-        ebb_node node = ebb_graph_node(graph, id);
-        for (int i = 0; i < ebb_node_n_inputs(node); i++)
-            used[ebb_node_first_result(ebb_node_input(node, i), NULL).id] |=
-                ebb_node_first_result(node, NULL).id == id;
-    }
-    ebb_node variable, value;
-    for (int64_t i = 0; ebb_graph_update(graph, i, &variable, &value); i++)
-        used[ebb_node_first_result(value, NULL).id] = true;
-    for (uint32_t id = 1; id <= n; id++) {
-        ebb_node node = ebb_graph_node(graph, id);
-        if (!used[id] && ebb_node_first_result(node, NULL).id == id &&
-            !(ebb_node_op(node)->traits & EBB_TRAIT_SOURCE))
-            job->outputs[job->n_outputs++] = node;
-    }
-    if (job->n_outputs == 0 && ebb_graph_n_updates(graph) == 0 && n > 0)
-        job->outputs[job->n_outputs++] = tool_graph_last(&job->graph);
-    free(used);
-    return EBB_OK;
-}
-
 static ebb_status write_graph(void *context, FILE *out, ebb_error *error)
 {
     const dot_job *job = context;
@@ -143,7 +111,8 @@ static ebb_status choose_stage(dot_job *job, bool fused)
 
 static ebb_status draw_stage(dot_job *job)
 {
-    ebb_status status = list_outputs(job);
+    ebb_status status =
+        tool_graph_outputs(&job->graph, &job->outputs, &job->n_outputs, &job->error);
     if (!status && strcmp(job->stage, "user") == 0) {
         snprintf(job->file, sizeof job->file, "%s/user.dot", job->folder);
         return ebb_file_write(job->file, write_graph, job, &job->error);

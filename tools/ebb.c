@@ -10,6 +10,7 @@ static const tool_command commands[] = {
     { "run",   "GRAPH.txt [options]", "run a graph on .npy files",                  tool_run },
     { "check", "GRAPH.txt [options]", "check a graph's gradients by differences",   tool_check },
     { "dot",   "GRAPH.txt [options]", "draw a graph with Graphviz",                 tool_dot },
+    { "bench", "[GRAPH.txt] [options]", "measure the machine and a graph",       tool_bench },
 };
 /* clang-format on */
 #define N_COMMANDS (sizeof commands / sizeof *commands)
@@ -18,9 +19,9 @@ static void print_help(FILE *out)
 {
     fputs("ebb: static computation graphs with reverse-mode differentiation\n\n", out);
     for (size_t i = 0; i < N_COMMANDS; i++)
-        fprintf(out, "  ebb %-6s%-20s %s\n", commands[i].name, commands[i].arguments,
+        fprintf(out, "  ebb %-6s%-22s %s\n", commands[i].name, commands[i].arguments,
                 commands[i].summary);
-    fputs("  ebb help  [COMMAND]            this, or the options of a command\n"
+    fputs("  ebb help  [COMMAND]              this, or the options of a command\n"
           "  ebb --version\n",
           out);
 }

@@ -173,3 +173,36 @@ ebb_node tool_graph_last(const tool_graph *graph)
         return EBB_NONE;
     return ebb_node_first_result(graph->ids[graph->n_ids - 1].node, NULL);
 }
+
+ebb_status tool_graph_outputs(const tool_graph *read, ebb_node **outputs, int *n_outputs,
+                              ebb_error *error)
+{
+    const ebb_graph *graph = read->graph;
+    *n_outputs = 0;
+    uint32_t n = ebb_graph_n_nodes(graph);
+    bool *used = calloc((size_t)n + 1, sizeof *used);
+    *outputs = calloc((size_t)n + 1, sizeof **outputs);
+    if (!used || !*outputs) {
+        free(used);
+        return ebb_fail(error, EBB_OUT_OF_MEMORY, "out of memory");
+    }
+    for (uint32_t id = 1; id <= n; id++) {
+        ebb_node node = ebb_graph_node(graph, id);
+        for (int i = 0; i < ebb_node_n_inputs(node); i++)
+            used[ebb_node_first_result(ebb_node_input(node, i), NULL).id] |=
+                ebb_node_first_result(node, NULL).id == id;
+    }
+    ebb_node variable, value;
+    for (int64_t i = 0; ebb_graph_update(graph, i, &variable, &value); i++)
+        used[ebb_node_first_result(value, NULL).id] = true;
+    for (uint32_t id = 1; id <= n; id++) {
+        ebb_node node = ebb_graph_node(graph, id);
+        if (!used[id] && ebb_node_first_result(node, NULL).id == id &&
+            !(ebb_node_op(node)->traits & EBB_TRAIT_SOURCE))
+            (*outputs)[(*n_outputs)++] = node;
+    }
+    if (*n_outputs == 0 && ebb_graph_n_updates(graph) == 0 && n > 0)
+        (*outputs)[(*n_outputs)++] = tool_graph_last(read);
+    free(used);
+    return EBB_OK;
+}

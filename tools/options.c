@@ -24,7 +24,8 @@ static void print_help(const tool_command *command, const tool_option *table)
     printf("ebb %s %s: %s\n\n", command->name, command->arguments, command->summary);
     for (const tool_option *option = table; option->name; option++) {
         char left[64];
-        snprintf(left, sizeof left, "%s %s", option->name, option->argument);
+        snprintf(left, sizeof left, "%s%s%s", option->name, option->argument ? " " : "",
+                 option->argument ? option->argument : "");
         printf("  %-30s %s%s\n", left, option->help,
                option->kind == TOOL_WORDS || option->kind == TOOL_PAIRS ? "; may be repeated" : "");
     }

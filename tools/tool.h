@@ -20,6 +20,7 @@ int tool_ops(const tool_command *command, int argc, char **argv);
 int tool_run(const tool_command *command, int argc, char **argv);
 int tool_check(const tool_command *command, int argc, char **argv);
 int tool_dot(const tool_command *command, int argc, char **argv);
+int tool_bench(const tool_command *command, int argc, char **argv);
 
 /* Prints "ebb run: MESSAGE" on stderr and returns `status`. */
 int tool_complain(const tool_command *command, int status, const char *format, ...)
@@ -82,6 +83,11 @@ ebb_status tool_graph_find(const tool_graph *graph, const char *name, ebb_node *
                            ebb_error *error);
 /* The first result of the last line; none if the text has no nodes. */
 ebb_node tool_graph_last(const tool_graph *graph);
+
+/* Every value that nothing uses (the last node if there is none, and no update): what a compilation
+ * is to keep. `*outputs` is to be freed, also after a failure. OUT_OF_MEMORY. */
+ebb_status tool_graph_outputs(const tool_graph *graph, ebb_node **outputs, int *n_outputs,
+                              ebb_error *error);
 
 /* "block1/h f32[2,3]", or "%3 f32[2,3]" with the id in the text. Returns `text`. */
 const char *tool_node_text(const tool_graph *graph, ebb_node node, char text[EBB_NODE_TEXT_BYTES]);

@@ -25,6 +25,7 @@ typedef struct ebb_compile_options {
                        (docs/passes.md, stabilize) */
     bool skip_passes; /* run the graph as it was built: for comparing */
     bool skip_fusion; /* one kernel for every element-wise node: for comparing */
+    bool profile;     /* take the time of every step (profile.h) */
     const char
         *dump_dir; /* an existing folder: write the graph as text and DOT after every stage */
     ebb_logger log;

@@ -6,6 +6,7 @@
 #include <ebb/compile.h>
 #include <ebb/io.h>
 #include <ebb/nn.h>
+#include <ebb/profile.h>
 #include <ebb/training.h>
 
 #endif

@@ -263,6 +263,9 @@ struct ebb_op {
         const ebb_eval *eval); /* NULL: through decompose (input, variable: neither) */
     void (*decompose)(const ebb_decompose *decompose);
     bool (*view)(const ebb_view *view);
+    /* Floating-point operations of one evaluation, of the types in and out; a fused multiply-add
+     * counts as two. For reports only. NULL: see ebb_node_flops. */
+    double (*flops)(const ebb_infer *types);
     const ebb_sample *samples;
     int n_samples;
     const void *user; /* whatever the rules of a family share; Ebb does not look */
@@ -284,6 +287,11 @@ EBB_API ebb_node ebb_node_first_result(ebb_node node, int *index);
  */
 EBB_API ebb_node ebb_graph_fail(ebb_graph *graph, ebb_status status, const char *format, ...)
     EBB_PRINTF(3, 4);
+
+/* Floating-point operations that one evaluation of the node's op takes: what the op's rule says;
+ * without one, none for sources and for ops that only move values, one for each element of the
+ * largest input or result for all others. 0 for a none node. */
+EBB_API double ebb_node_flops(ebb_node node);
 
 /* Attributes as values: deep equality, for those who compare nodes. */
 EBB_API bool ebb_attrs_equal(const ebb_op *op, const void *a, const void *b);
