@@ -9,6 +9,8 @@ WERROR = false
 DATA =
 # make fuzz SECONDS=600: how long each target runs.
 SECONDS = 10
+# make bench TORCH_BENCH=FILE: PyTorch's side of the cases (bench_torch.py).
+TORCH_BENCH = ../shared/bench/torch/bench_torch.py
 # make JOBS=1: how many compilers run side by side.
 JOBS =
 
@@ -48,9 +50,9 @@ clang: dependencies
 	@test -f build-clang/build.ninja || CC=clang meson setup build-clang -Dwerror=$(WERROR)
 	@ninja -C build-clang $(if $(JOBS),-j$(JOBS))
 
+# The node cost, kernels against the memory bandwidth, and every case against PyTorch: about an hour.
 bench: build
-	$(BUILD)/bench/graph-cost
-	$(BUILD)/bench/ebb-bench --case mlp_book --threads 1
+	@scripts/bench.sh $(BUILD) $(TORCH_BENCH)
 
 # Writes docs/ops.md from the registry.
 ops-doc: build
@@ -81,7 +83,7 @@ help:
 	@echo 'make check-slow   the slow ones (training on MNIST and the like)'
 	@echo 'make asan         the fast tests under address and undefined behaviour sanitizers'
 	@echo 'make clang        build with clang, in build-clang/'
-	@echo 'make bench        run the benchmarks'
+	@echo 'make bench        run the benchmarks; tables as in docs/benchmarks.md, in $(BUILD)/bench/'
 	@echo 'make fuzz         fuzz the readers of text and files, 10 s each (SECONDS=600: longer)'
 	@echo 'make ops-doc      write docs/ops.md from the registry'
 	@echo 'make format       format the sources; format-check only looks'
