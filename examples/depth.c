@@ -37,7 +37,7 @@ static int64_t find_field(filter_stack stack, uint64_t seed, const char *backend
                         &(ebb_nn_conv_options){ .name = name,
                                                 .window = EBB_INTS(stack.window),
                                                 .conv.padding = EBB_INTS(stack.window / 2),
-                                                .seed = seed,
+                                                .init.seed = seed,
                                                 .no_bias = true });
         n_weights += ebb_shape_elements(&ebb_node_type(ebb_node_input(y, 1))->shape);
     }

@@ -24,16 +24,18 @@ static ebb_node build_net(ebb_node x, bool training, const void *context)
     const ebb_pool_attrs halve = { .window = EBB_INTS(2, 2) };
     ebb_nn_conv_options conv = { .name = "conv1",
                                  .window = EBB_INTS(5),
-                                 .init = EBB_NN_INIT_NORMAL,
-                                 .std = 0.01, /* small, so that training shows in the picture */
-                                 .seed = seed };
+                                 /* small, so that training shows in the picture */
+                                 .init = {
+                                     .kind = EBB_NN_INIT_NORMAL, .seed = seed, .std = 0.01 } };
     ebb_node y = ebb_max_pool(ebb_relu(ebb_nn_conv(x, 16, &conv)), halve);
     conv.name = "conv2";
-    conv.init = EBB_NN_INIT_HE;
+    conv.init.kind = EBB_NN_INIT_HE;
     y = ebb_max_pool(ebb_relu(ebb_nn_conv(y, 16, &conv)), halve);
     y = ebb_flatten(y, 1);
-    y = ebb_relu(ebb_nn_linear(y, 100, &(ebb_nn_linear_options){ .name = "hidden", .seed = seed }));
-    return ebb_nn_linear(y, CLASSES, &(ebb_nn_linear_options){ .name = "scores", .seed = seed });
+    y = ebb_relu(
+        ebb_nn_linear(y, 100, &(ebb_nn_linear_options){ .name = "hidden", .init.seed = seed }));
+    return ebb_nn_linear(y, CLASSES,
+                         &(ebb_nn_linear_options){ .name = "scores", .init.seed = seed });
 }
 
 int main(int argc, char **argv)

@@ -18,9 +18,9 @@ enum { HIDDEN = 50, CLASSES = 10 };
 static ebb_node build_net(ebb_node x, bool training, const void *context)
 {
     (void)training; /* the same in both */
-    ebb_nn_linear_options layer = { .init = EBB_NN_INIT_NORMAL,
-                                    .std = 0.01,
-                                    .seed = *(const uint64_t *)context };
+    ebb_nn_linear_options layer = {
+        .init = { .kind = EBB_NN_INIT_NORMAL, .seed = *(const uint64_t *)context, .std = 0.01 }
+    };
     layer.name = "fc1";
     ebb_node hidden = ebb_relu(ebb_nn_linear(ebb_flatten(x, 1), HIDDEN, &layer));
     layer.name = "fc2";

@@ -12,7 +12,6 @@ static bool weights_of(const char *what, ebb_node x, int64_t filters, const ebb_
     ebb_node_text(x, text);
     const char *name = o && o->name ? o->name : "";
     const int n = type->shape.rank - 2;
-    const char *wrong = o ? ebb_nn_init_check(o->init, o->std) : NULL;
     const int64_t groups = o && o->conv.groups ? o->conv.groups : 1;
     if (!x.id)
         ebb_graph_fail(graph, EBB_BAD_NODE, "%s: x is the none node", what);
@@ -32,8 +31,6 @@ static bool weights_of(const char *what, ebb_node x, int64_t filters, const ebb_
         ebb_graph_fail(graph, EBB_BAD_ARGUMENT,
                        "%s \"%s\": %lld groups do not divide %lld channels and %lld filters", what,
                        name, (long long)groups, (long long)type->shape.dims[1], (long long)filters);
-    else if (wrong)
-        ebb_graph_fail(graph, EBB_BAD_ARGUMENT, "%s \"%s\": %s", what, name, wrong);
     else {
         const int64_t channels = type->shape.dims[1];
         *shape = (ebb_shape){ .rank = n + 2 };
@@ -51,12 +48,13 @@ static void make_variables(ebb_node x, ebb_shape shape, int64_t filters,
                            const ebb_nn_conv_options *o, ebb_node *w, ebb_node *b)
 {
     const ebb_dtype dtype = ebb_node_type(x)->dtype;
-    double fan_in = 1;
-    for (int i = 1; i < shape.rank; i++)
-        fan_in *= (double)shape.dims[i];
-    const ebb_init init = ebb_nn_init_of(o->init, o->std, fan_in, o->seed);
+    double window = 1;
+    for (int i = 2; i < shape.rank; i++)
+        window *= (double)shape.dims[i];
+    const double groups = o->conv.groups ? (double)o->conv.groups : 1;
     ebb_scope_push(x.graph, o->name);
-    *w = ebb_variable(x.graph, "w", dtype, shape, &init);
+    *w = ebb_nn_weights(x.graph, "w", dtype, shape, (double)shape.dims[1] * window,
+                        (double)shape.dims[0] / groups * window, &o->init);
     *b = o->no_bias ? EBB_NONE : ebb_variable(x.graph, "b", dtype, EBB_SHAPE(filters), NULL);
 }
 

@@ -20,14 +20,10 @@ ebb_node(ebb_nn_linear)(ebb_node x, int64_t outputs, const ebb_nn_linear_options
     if (!ebb_dtype_is_float(type->dtype))
         return ebb_graph_fail(graph, EBB_BAD_DTYPE, "nn_linear \"%s\": x must be float: x %s",
                               options->name, text);
-    const char *wrong = ebb_nn_init_check(options->init, options->std);
-    if (wrong)
-        return ebb_graph_fail(graph, EBB_BAD_ARGUMENT, "nn_linear \"%s\": %s", options->name,
-                              wrong);
     int64_t inputs = type->shape.dims[1];
-    ebb_init init = ebb_nn_init_of(options->init, options->std, (double)inputs, options->seed);
     ebb_scope_push(graph, options->name);
-    ebb_node w = ebb_variable(graph, "w", type->dtype, EBB_SHAPE(inputs, outputs), &init);
+    ebb_node w = ebb_nn_weights(graph, "w", type->dtype, EBB_SHAPE(inputs, outputs), (double)inputs,
+                                (double)outputs, &options->init);
     ebb_node y = ebb_matmul(x, w);
     if (!options->no_bias)
         y = ebb_add(y, ebb_variable(graph, "b", type->dtype, EBB_SHAPE(outputs), NULL));

@@ -31,9 +31,7 @@ const ebb_nn_method_row *ebb_nn_method_find(ebb_nn_rule *rule);
 /* NULL if the schedule is good, else what is wrong with it. */
 const char *ebb_nn_schedule_check(const ebb_nn_schedule *schedule);
 
-/* How a layer's weights of `fan_in` inputs each start. */
-ebb_init ebb_nn_init_of(ebb_nn_init init, double std, double fan_in, uint64_t seed);
-/* NULL if both are good, else what is wrong. */
-const char *ebb_nn_init_check(ebb_nn_init init, double std);
+/* `init`; or, if it leaves that to the layer, `fallback` with its seed and gain. */
+ebb_nn_init ebb_nn_init_or(ebb_nn_init init, ebb_nn_init fallback);
 
 #endif

@@ -1,6 +1,6 @@
 /* Recurrent cells as composites of ops, their variables, and their unrolling over time. */
 #define EBB_NO_LOCATIONS
-#include <ebb/nn.h>
+#include "nn/nn.h"
 
 #include <math.h>
 
@@ -198,11 +198,15 @@ ebb_nn_cell_weights(ebb_nn_recurrent_weights)(ebb_node x, const ebb_nn_recurrent
     const gates g = gates_of(options->cell);
     const int64_t hidden = options->hidden;
     const double limit = 1 / sqrt((double)hidden);
-    const ebb_init init = { EBB_INIT_UNIFORM, -limit, limit, options->seed };
+    const ebb_nn_init uniform = { .kind = EBB_NN_INIT_UNIFORM, .low = -limit, .high = limit };
+    const ebb_nn_init init_x = ebb_nn_init_or(options->init, uniform);
+    const ebb_nn_init init_h = ebb_nn_init_or(options->init_h, uniform);
+    const int64_t inputs = type->shape.dims[1], width = g.n * hidden;
     ebb_scope_push(x.graph, options->name);
-    weights.w_x = ebb_variable(x.graph, "w_x", type->dtype,
-                               EBB_SHAPE(type->shape.dims[1], g.n * hidden), &init);
-    weights.w_h = ebb_variable(x.graph, "w_h", type->dtype, EBB_SHAPE(hidden, g.n * hidden), &init);
+    weights.w_x = ebb_nn_weights(x.graph, "w_x", type->dtype, EBB_SHAPE(inputs, width),
+                                 (double)inputs, (double)hidden, &init_x);
+    weights.w_h = ebb_nn_weights(x.graph, "w_h", type->dtype, EBB_SHAPE(hidden, width),
+                                 (double)hidden, (double)hidden, &init_h);
     if (!options->no_bias)
         weights.b = ebb_variable(x.graph, "b", type->dtype, EBB_SHAPE(g.n_bias * hidden), NULL);
     ebb_scope_pop(x.graph);

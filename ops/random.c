@@ -1,4 +1,4 @@
-/* Random numbers as ops: random_uniform and random_normal; and first values of variables. */
+/* Random numbers as ops: random_uniform and random_normal. */
 #define EBB_NO_LOCATIONS
 #include "ops/random.h"
 #include "ops/build.h"
@@ -43,39 +43,6 @@ void ebb_random_fill(ebb_dtype dtype, bool normal, ebb_random_key key, int64_t f
             ((float *)out)[i] = (float)pair[element % 2];
         else
             ((double *)out)[i] = pair[element % 2];
-    }
-}
-
-uint64_t ebb_name_hash(const char *name)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (; *name; name++)
-        hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
-void ebb_init_fill(const ebb_init *init, const char *full_name, const ebb_tensor *value)
-{
-    int64_t n = ebb_shape_elements(&value->type.shape);
-    if (init->kind == EBB_INIT_CONSTANT) {
-        for (int64_t i = 0; i < n; i++)
-            ebb_tensor_set(value, i, init->a);
-        return;
-    }
-    bool normal = init->kind == EBB_INIT_NORMAL;
-    ebb_random_key key = { init->seed, ebb_name_hash(full_name), 0 };
-    ebb_random_fill(value->type.dtype, normal, key, 0, n, value->data);
-    double scale = normal ? init->b : init->b - init->a;
-    for (int64_t i = 0; i < n; i++) {
-        double x = init->a + scale * ebb_tensor_get(value, i);
-        ebb_tensor_set(value, i, x);
-        /* Rounding may reach b, which does not belong to [a, b). */
-        if (!normal && init->a < init->b && ebb_tensor_get(value, i) >= init->b) {
-            double below = value->type.dtype == EBB_F32
-                               ? (double)nextafterf((float)init->b, (float)init->a)
-                               : nextafter(init->b, init->a);
-            ebb_tensor_set(value, i, below);
-        }
     }
 }
 

@@ -17,8 +17,8 @@ void ebb_random_fill(ebb_dtype dtype, bool normal, ebb_random_key key, int64_t f
 uint64_t ebb_name_hash(const char *name);
 
 /* Fills `value` (any dtype for constants, F64 or F32 for random values) with the first value of the
- * variable `full_name`: the numbers of (init->seed, stream 0, counter ebb_name_hash(full_name)),
- * times the scale, plus the offset, in double, rounded. */
+ * variable `full_name`, made of the numbers of (init->seed, stream 0, counter
+ * ebb_name_hash(full_name)), in double, rounded; truncated normal ones take more streams. */
 void ebb_init_fill(const ebb_init *init, const char *full_name, const ebb_tensor *value);
 
 #endif

@@ -97,7 +97,7 @@ static ebb_status infer_variable(const ebb_infer *infer)
     ebb_status status = infer_declared(infer, &attrs->type);
     if (status)
         return status;
-    if (attrs->init < EBB_INIT_CONSTANT || attrs->init > EBB_INIT_NORMAL)
+    if (attrs->init < EBB_INIT_CONSTANT || attrs->init > EBB_INIT_ORTHOGONAL)
         return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "there is no initial value of kind %d",
                               attrs->init);
     if (attrs->init != EBB_INIT_CONSTANT && !ebb_dtype_is_float(attrs->type.dtype))
@@ -107,11 +107,18 @@ static ebb_status infer_variable(const ebb_infer *infer)
         !(isfinite(attrs->a) && isfinite(attrs->b) && attrs->a <= attrs->b))
         return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "initial values from [%g, %g)", attrs->a,
                               attrs->b);
-    if (attrs->init == EBB_INIT_NORMAL &&
+    if ((attrs->init == EBB_INIT_NORMAL || attrs->init == EBB_INIT_TRUNCATED_NORMAL) &&
         !(isfinite(attrs->a) && isfinite(attrs->b) && attrs->b >= 0))
         return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE,
                               "initial values of mean %g and standard deviation %g", attrs->a,
                               attrs->b);
+    if (attrs->init == EBB_INIT_ORTHOGONAL && !isfinite(attrs->b))
+        return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "an orthogonal initial value times %g",
+                              attrs->b);
+    if (attrs->init == EBB_INIT_ORTHOGONAL && attrs->type.shape.rank < 2)
+        return ebb_infer_fail(infer, EBB_BAD_SHAPE,
+                              "an orthogonal initial value of rank %d; it needs 2",
+                              attrs->type.shape.rank);
     return EBB_OK;
 }
 
@@ -138,14 +145,16 @@ ebb_node(ebb_variable)(ebb_graph *graph, const char *name, ebb_dtype dtype, ebb_
     return node;
 }
 
-static const char *const init_names[] = { "constant", "uniform", "normal", NULL };
+static const char *const init_names[] = { "constant",         "uniform",    "normal",
+                                          "truncated_normal", "orthogonal", NULL };
 static const ebb_attr_field variable_fields[] = {
     EBB_FIELD(ebb_variable_attrs, name, NAME, "full name"),
     EBB_FIELD(ebb_variable_attrs, type, TYPE, "dtype and shape"),
     { "init", EBB_ATTR_ENUM, offsetof(ebb_variable_attrs, init),
       "how it gets its first value; default constant", init_names },
     EBB_FIELD(ebb_variable_attrs, a, F64, "the constant, the lower bound or the mean; default 0"),
-    EBB_FIELD(ebb_variable_attrs, b, F64, "the upper bound or the standard deviation; default 0"),
+    EBB_FIELD(ebb_variable_attrs, b, F64,
+              "the upper bound, the standard deviation or the factor; default 0"),
     EBB_FIELD(ebb_variable_attrs, seed, I64, "of random values; default 0"),
     { 0 },
 };
@@ -154,14 +163,20 @@ static const ebb_attr_field variable_fields[] = {
 #define BAD_INIT(...) { .attrs = &(const ebb_variable_attrs){ .name = "s", __VA_ARGS__ }
 static const ebb_sample samples_variable[] = {
     INVALID(ebb_variable_attrs, .name = "s",),
-    BAD_INIT(.type = { EBB_F32, { 0, { 0 } } }, .init = 3),
-      .error = EBB_BAD_ATTRIBUTE, .message = "there is no initial value of kind 3" },
+    BAD_INIT(.type = { EBB_F32, { 0, { 0 } } }, .init = 5),
+      .error = EBB_BAD_ATTRIBUTE, .message = "there is no initial value of kind 5" },
     BAD_INIT(.type = { EBB_I64, { 0, { 0 } } }, .init = EBB_INIT_NORMAL, .b = 1),
       .error = EBB_BAD_DTYPE, .message = "a random initial value of dtype i64" },
     BAD_INIT(.type = { EBB_F32, { 0, { 0 } } }, .init = EBB_INIT_NORMAL, .b = -1),
       .error = EBB_BAD_ATTRIBUTE, .message = "standard deviation -1" },
     BAD_INIT(.type = { EBB_F32, { 0, { 0 } } }, .init = EBB_INIT_UNIFORM, .a = 1),
       .error = EBB_BAD_ATTRIBUTE, .message = "initial values from [1, 0)" },
+    BAD_INIT(.type = { EBB_F32, { 0, { 0 } } }, .init = EBB_INIT_TRUNCATED_NORMAL, .b = -1),
+      .error = EBB_BAD_ATTRIBUTE, .message = "standard deviation -1" },
+    BAD_INIT(.type = { EBB_F32, { 2, { 2, 2 } } }, .init = EBB_INIT_ORTHOGONAL, .b = INFINITY),
+      .error = EBB_BAD_ATTRIBUTE, .message = "an orthogonal initial value times inf" },
+    BAD_INIT(.type = { EBB_F32, { 1, { 4 } } }, .init = EBB_INIT_ORTHOGONAL, .b = 1),
+      .error = EBB_BAD_SHAPE, .message = "an orthogonal initial value of rank 1; it needs 2" },
 };
 /* clang-format on */
 

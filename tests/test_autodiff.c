@@ -380,8 +380,10 @@ START_TEST(minimize_gives_every_variable_its_update)
         { { .name = NULL }, 3, EBB_BAD_NAME },
         { { .name = "a b" }, 3, EBB_BAD_NAME },
         { { .name = "fc" }, -3, EBB_BAD_SHAPE },
-        { { .name = "fc", .init = EBB_NN_INIT_NORMAL, .std = -1 }, 3, EBB_BAD_ARGUMENT },
-        { { .name = "fc", .init = (ebb_nn_init)9 }, 3, EBB_BAD_ARGUMENT },
+        { { .name = "fc", .init = { .kind = EBB_NN_INIT_NORMAL, .std = -1 } },
+          3,
+          EBB_BAD_ARGUMENT },
+        { { .name = "fc", .init.kind = (ebb_nn_init_kind)99 }, 3, EBB_BAD_ARGUMENT },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         g = ebb_graph_create("g");

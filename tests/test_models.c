@@ -303,7 +303,7 @@ START_TEST(mistakes_are_named)
           "3 groups do not divide 4 channels and 6 filters" },
         { 4, 0, 0, { .name = "c", .window = EBB_INTS(3) }, "0 filters" },
         { 4, 6, 0, { .name = "c", .window = EBB_INTS(30) }, "conv" },
-        { 4, 6, 0, { .name = "c", .window = EBB_INTS(3), .std = -1 }, "std must be" },
+        { 4, 6, 0, { .name = "c", .window = EBB_INTS(3), .init.std = -1 }, "std must be" },
         { 4, 6, 0, { .window = EBB_INTS(3) }, "needs a name" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -114,9 +114,12 @@ static void add_source(unrolled *u, ebb_node node, const double *data)
 
 static ebb_nn_recurrent_options options_of(ebb_nn_cell cell)
 {
-    return (ebb_nn_recurrent_options){
-        .name = "cell", .cell = cell, .hidden = HIDDEN, .forget_bias = 0.75, .seed = 3
-    };
+    return (ebb_nn_recurrent_options){ .name = "cell",
+                                       .cell = cell,
+                                       .hidden = HIDDEN,
+                                       .forget_bias = 0.75,
+                                       .init.seed = 3,
+                                       .init_h.seed = 3 };
 }
 
 static unrolled unroll(ebb_nn_cell cell, const numbers *n, bool with_state)

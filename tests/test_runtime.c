@@ -216,8 +216,8 @@ static net make_net(int64_t batch, bool train)
     n.x = ebb_input(n.graph, "x", EBB_F32, EBB_SHAPE(batch, 20));
     n.t = ebb_input(n.graph, "t", EBB_I32, EBB_SHAPE(batch));
     ebb_node h =
-        ebb_relu(ebb_nn_linear(n.x, 33, &(ebb_nn_linear_options){ .name = "fc1", .seed = 1 }));
-    n.scores = ebb_nn_linear(h, 7, &(ebb_nn_linear_options){ .name = "fc2", .seed = 1 });
+        ebb_relu(ebb_nn_linear(n.x, 33, &(ebb_nn_linear_options){ .name = "fc1", .init.seed = 1 }));
+    n.scores = ebb_nn_linear(h, 7, &(ebb_nn_linear_options){ .name = "fc2", .init.seed = 1 });
     n.loss = ebb_named(ebb_softmax_cross_entropy(n.scores, n.t), "loss");
     if (train)
         ck_assert_int_eq(ebb_nn_minimize(n.loss, &(ebb_nn_rule){ .rate = 0.5 }), EBB_OK);

@@ -3,15 +3,12 @@
 
 ebb_node build_simple_convnet(ebb_node x, const model_options *options)
 {
-    const double std = 0.01;
-    const ebb_nn_init init = options->he_init ? EBB_NN_INIT_HE : EBB_NN_INIT_NORMAL;
-    ebb_nn_linear_options affine = { .init = init, .std = std, .seed = options->seed };
-    ebb_node y = ebb_nn_conv(x, 30,
-                             &(ebb_nn_conv_options){ .name = "conv1",
-                                                     .window = EBB_INTS(5),
-                                                     .init = init,
-                                                     .std = std,
-                                                     .seed = options->seed });
+    const ebb_nn_init init = { .kind = options->he_init ? EBB_NN_INIT_HE : EBB_NN_INIT_NORMAL,
+                               .seed = options->seed,
+                               .std = 0.01 };
+    ebb_nn_linear_options affine = { .init = init };
+    ebb_node y = ebb_nn_conv(
+        x, 30, &(ebb_nn_conv_options){ .name = "conv1", .window = EBB_INTS(5), .init = init });
     y = part_flatten(part_max_pool(ebb_relu(y), 2, 2, 0));
     affine.name = "fc1";
     y = ebb_relu(ebb_nn_linear(y, 100, &affine));

@@ -24,15 +24,14 @@ static ebb_node take_maximum(ebb_node x)
 }
 
 /* Sigmoids want smaller weights: Xavier's initialization. */
-static ebb_node build(ebb_node x, activation act, activation pool, ebb_nn_init init,
+static ebb_node build(ebb_node x, activation act, activation pool, ebb_nn_init_kind kind,
                       const model_options *options)
 {
     ebb_nn_conv_options conv = { .name = "conv1",
                                  .window = EBB_INTS(5),
                                  .conv.padding = EBB_INTS(2),
-                                 .init = init,
-                                 .seed = options->seed };
-    ebb_nn_linear_options linear = { .name = "fc1", .init = init, .seed = options->seed };
+                                 .init = { .kind = kind, .seed = options->seed } };
+    ebb_nn_linear_options linear = { .name = "fc1", .init = conv.init };
     ebb_node y = pool(act(ebb_nn_conv(x, 6, &conv)));
     conv.name = "conv2";
     conv.conv.padding = EBB_NO_INTS;

@@ -9,7 +9,7 @@ ebb_node part_conv(ebb_node x, const char *name, conv_part part, const model_opt
                                 .conv = { .stride = EBB_INTS(part.stride ? part.stride : 1),
                                           .padding = EBB_INTS(part.padding),
                                           .groups = part.groups },
-                                .seed = options->seed });
+                                .init.seed = options->seed });
 }
 
 ebb_node part_conv_relu(ebb_node x, const char *name, conv_part part, const model_options *options)
@@ -28,7 +28,7 @@ ebb_node part_conv_norm(ebb_node x, const char *name, conv_part part, bool has_r
                                 .conv = { .stride = EBB_INTS(part.stride ? part.stride : 1),
                                           .padding = EBB_INTS(part.padding),
                                           .groups = part.groups },
-                                .seed = options->seed,
+                                .init.seed = options->seed,
                                 .no_bias = true });
     y = ebb_nn_batch_norm(
         y, &(ebb_nn_batch_norm_options){ .name = "norm", .inference = !options->training });
@@ -39,7 +39,7 @@ ebb_node part_conv_norm(ebb_node x, const char *name, conv_part part, bool has_r
 ebb_node part_linear(ebb_node x, const char *name, int64_t outputs, const model_options *options)
 {
     return ebb_nn_linear(x, outputs,
-                         &(ebb_nn_linear_options){ .name = name, .seed = options->seed });
+                         &(ebb_nn_linear_options){ .name = name, .init.seed = options->seed });
 }
 
 ebb_node part_max_pool(ebb_node x, int64_t window, int64_t stride, int64_t padding)

@@ -41,7 +41,7 @@ ebb_node build_unet(ebb_node x, int depth, int64_t filters, const model_options 
                                   &(ebb_nn_conv_options){ .name = name,
                                                           .window = EBB_INTS(2),
                                                           .conv.stride = EBB_INTS(2, 2),
-                                                          .seed = options->seed });
+                                                          .init.seed = options->seed });
         y = ebb_concat(x.graph, (ebb_node[]){ levels[level], y }, 2, 1);
         y = build_level(y, "up", level, filters << level, options);
     }

@@ -6,18 +6,49 @@
 
 EBB_BEGIN
 
-typedef enum ebb_nn_init {
-    EBB_NN_INIT_HE,     /* normal, std sqrt(2 / inputs) (He et al. 2015); the default */
-    EBB_NN_INIT_XAVIER, /* normal, std sqrt(1 / inputs), the book's form (Glorot & Bengio 2010) */
-    EBB_NN_INIT_NORMAL, /* normal with `std` */
-    EBB_NN_INIT_ZERO
+/* ---- how weights start ---- */
+
+/* `inputs`: what one result of the layer sees; `outputs`: what one of its inputs reaches. */
+typedef enum ebb_nn_init_kind {
+    EBB_NN_INIT_DEFAULT,          /* what the layer says */
+    EBB_NN_INIT_CONSTANT,         /* `value` */
+    EBB_NN_INIT_NORMAL,           /* mean 0, standard deviation `std` */
+    EBB_NN_INIT_TRUNCATED_NORMAL, /* the same, what is beyond 2 std drawn again, as in TensorFlow:
+                                     the standard deviation of what remains is 0.8796 std */
+    EBB_NN_INIT_UNIFORM,          /* [low, high) */
+    EBB_NN_INIT_XAVIER,           /* normal, std sqrt(1 / inputs): the book's form of Glorot's */
+    EBB_NN_INIT_GLOROT,           /* normal, std sqrt(2 / (inputs + outputs)) (Glorot & Bengio 2010,
+                                     eq. 12) */
+    EBB_NN_INIT_GLOROT_UNIFORM,   /* in +-sqrt(6 / (inputs + outputs)) (ibid., eq. 16) */
+    EBB_NN_INIT_HE,               /* normal, std sqrt(2 / inputs) (He et al. 2015, eq. 10) */
+    EBB_NN_INIT_HE_UNIFORM,       /* in +-sqrt(6 / inputs), of the same variance */
+    EBB_NN_INIT_ORTHOGONAL        /* orthonormal rows, or columns if there are more rows, of w as a
+                                     matrix [first dimension, others] (Saxe et al. 2014) */
+} ebb_nn_init_kind;
+
+/* Zero is the layer's default. Numbers depend on the seed and the variable's full name alone: the
+ * same whatever else is in the graph, and in which order it was made. */
+typedef struct ebb_nn_init {
+    ebb_nn_init_kind kind;
+    uint64_t seed;
+    double value, std, low, high; /* of the kinds that name them; finite, std >= 0, low <= high */
+    double gain;                  /* a factor for XAVIER to ORTHOGONAL; 0: 1 */
 } ebb_nn_init;
+
+/* A variable `name` in the current scope that starts as `init` says (NULL or DEFAULT: HE), for
+ * layers of one's own; those of Ebb make theirs so. inputs, outputs >= 0 (0 counts as 1). Sticky
+ * errors: BAD_ARGUMENT (a number of `init` out of range, with the variable's name), BAD_NAME,
+ * BAD_SHAPE, BAD_DTYPE. */
+EBB_API ebb_node ebb_nn_weights(ebb_graph *graph, const char *name, ebb_dtype dtype,
+                                ebb_shape shape, double inputs, double outputs,
+                                const ebb_nn_init *init);
+#define ebb_nn_weights(graph, ...) ebb_nn_weights(EBB_GRAPH_AT(graph), __VA_ARGS__)
+
+/* ---- layers ---- */
 
 typedef struct ebb_nn_linear_options {
     const char *name; /* scope of the variables "w" [inputs, outputs] and "b" [outputs]; needed */
-    ebb_nn_init init;
-    double std; /* of EBB_NN_INIT_NORMAL */
-    uint64_t seed;
+    ebb_nn_init init; /* of w; default HE. b starts with 0 */
     bool no_bias;
 } ebb_nn_linear_options;
 
@@ -31,9 +62,9 @@ typedef struct ebb_nn_conv_options {
     ebb_ints window;         /* one value for each spatial dimension, or one for all; needed */
     ebb_conv_attrs conv;     /* stride, padding, dilation, groups */
     ebb_ints output_padding; /* of the transposed one */
-    ebb_nn_init init; /* of w; its inputs are what one filter sees: channels / groups * window */
-    double std;       /* of EBB_NN_INIT_NORMAL */
-    uint64_t seed;
+    /* Of w; default HE. inputs: channels / groups * window, outputs: filters / groups * window; of
+     * the transposed one the other way round, as in PyTorch */
+    ebb_nn_init init;
     bool no_bias;
 } ebb_nn_conv_options;
 /* Convolution of x [batch, channels, 1 to 3 dimensions] with variables w [filters, channels /
@@ -126,12 +157,12 @@ typedef struct ebb_nn_recurrent_options {
     ebb_nn_cell cell;
     int64_t hidden;     /* >= 1 */
     double forget_bias; /* LSTM */
-    uint64_t seed;
+    ebb_nn_init init;   /* of w_x; default uniform in +-1/sqrt(hidden) (PyTorch's choice) */
+    ebb_nn_init init_h; /* of w_h; the same default */
     bool no_bias;
 } ebb_nn_recurrent_options;
-/* The variables of a cell for x [batch, inputs], of x's dtype; made again they are the same. w_x
- * and w_h are uniform in
- * +-1/sqrt(hidden) (PyTorch's choice), b is 0. None nodes on failure; also BAD_NAME, BAD_ARGUMENT
+/* The variables of a cell for x [batch, inputs], of x's dtype; made again they are the same. b
+ * starts with 0. None nodes on failure; also BAD_NAME, BAD_ARGUMENT
  * (no such cell, hidden below 1, forget_bias not finite). */
 EBB_API ebb_nn_cell_weights ebb_nn_recurrent_weights(ebb_node x,
                                                      const ebb_nn_recurrent_options *options);

@@ -26,7 +26,13 @@ EBB_API ebb_node ebb_input(ebb_graph *graph, const char *name, ebb_dtype dtype, 
 typedef enum ebb_init_kind {
     EBB_INIT_CONSTANT, /* a (default 0) */
     EBB_INIT_UNIFORM,  /* [a, b) */
-    EBB_INIT_NORMAL    /* mean a, standard deviation b */
+    EBB_INIT_NORMAL,   /* mean a, standard deviation b */
+    /* The same, but what is more than 2 b away from a is drawn again (TensorFlow's convention): the
+     * standard deviation of what remains is 0.8796 b */
+    EBB_INIT_TRUNCATED_NORMAL,
+    /* b times a random matrix [first dimension, all others], uniform over those with orthonormal
+     * rows, or columns if there are more rows (Saxe, McClelland & Ganguli 2014); rank >= 2 */
+    EBB_INIT_ORTHOGONAL
 } ebb_init_kind;
 typedef struct ebb_init {
     ebb_init_kind kind;
