@@ -70,8 +70,8 @@ static void run_softmax(const char *backend)
 static ebb_node build_net(ebb_node x, bool training, const void *context)
 {
     (void)training; /* the same in both */
-    ebb_nn_linear_options layer = { .init = EBB_NN_INIT_XAVIER,
-                                    .seed = *(const uint64_t *)context };
+    ebb_nn_linear_options layer = { .init.kind = EBB_NN_INIT_XAVIER,
+                                    .init.seed = *(const uint64_t *)context };
     layer.name = "fc1";
     ebb_node hidden = ebb_sigmoid(ebb_nn_linear(ebb_flatten(x, 1), 50, &layer));
     layer.name = "fc2";

@@ -38,7 +38,7 @@ static void print_losses(const char *backend)
 static ebb_node build_net(ebb_node x, bool training, const void *context)
 {
     (void)training; /* the same in both */
-    ebb_nn_linear_options layer = { .name = "fc1", .seed = *(const uint64_t *)context };
+    ebb_nn_linear_options layer = { .name = "fc1", .init.seed = *(const uint64_t *)context };
     ebb_node hidden = ebb_relu(ebb_nn_linear(ebb_flatten(x, 1), HIDDEN, &layer));
     layer.name = "fc2";
     return ebb_nn_linear(hidden, CLASSES, &layer);

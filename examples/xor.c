@@ -69,8 +69,8 @@ static void train_net(bool is_deep, int64_t n_steps, int64_t seed, const char *b
     ebb_node x = ebb_constant(g, EBB_F32, EBB_SHAPE(ROWS, 2), table);
     ebb_node t = ebb_constant(g, EBB_F32, EBB_SHAPE(ROWS, 1), gates[N_GATES - 1].truth);
     ebb_nn_linear_options layer = { .name = "fc1",
-                                    .init = EBB_NN_INIT_XAVIER,
-                                    .seed = (uint64_t)seed };
+                                    .init.kind = EBB_NN_INIT_XAVIER,
+                                    .init.seed = (uint64_t)seed };
     ebb_node hidden = is_deep ? ebb_tanh(ebb_nn_linear(x, HIDDEN, &layer)) : x;
     layer.name = "fc2";
     ebb_node y = ebb_nn_linear(hidden, 1, &layer);
