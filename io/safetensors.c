@@ -1,6 +1,7 @@
-/* Writing a store as a safetensors file. */
+/* Writing tensors as a safetensors file. */
 #include "io/safetensors.h"
 
+#include "io/json.h"
 #include "runtime/store.h"
 
 #include <ebb/io.h>
@@ -26,10 +27,12 @@ ebb_dtype ebb_safetensors_dtype_find(const char *name)
 }
 
 typedef struct save_job {
-    const ebb_store *store;
-    const char *path;
+    const ebb_file_tensor *tensors;
     int64_t n;
-    int64_t *offsets; /* [n], of each entry's data behind the header */
+    const ebb_file_text *texts;
+    int n_texts;
+    const char *path;
+    int64_t *offsets; /* [n], of each tensor's data behind the header */
 } save_job;
 
 /* Prints to `out`, or only measures if it is NULL. */
@@ -43,30 +46,52 @@ static size_t put(FILE *out, const char *format, ...)
     return n > 0 ? (size_t)n : 0;
 }
 
-static size_t put_entry(FILE *out, const ebb_store_entry *entry, int64_t offset)
+/* `text` is UTF-8. */
+static size_t put_string(FILE *out, const char *text)
 {
-    const ebb_shape *shape = &entry->type.shape;
+    size_t n = put(out, "\"");
+    while (*text) {
+        size_t plain = 0; /* bytes that stand for themselves */
+        while ((unsigned char)text[plain] >= ' ' && text[plain] != '"' && text[plain] != '\\')
+            plain++;
+        if (out)
+            fwrite(text, 1, plain, out);
+        n += plain;
+        text += plain;
+        if (*text)
+            n += put(out, "\\u%04x", *text++);
+    }
+    return n + put(out, "\"");
+}
+
+static size_t put_tensor(FILE *out, const ebb_file_tensor *tensor, int64_t offset)
+{
+    const ebb_shape *shape = &tensor->type->shape;
     /* Names of a store have no character that JSON would escape. */
-    size_t n = put(out, "\"%s\":{\"dtype\":\"%s\",\"shape\":[", entry->name,
-                   ebb_safetensors_dtype_name(entry->type.dtype));
+    size_t n =
+        put(out, "\"%s%s\":{\"dtype\":\"%s\",\"shape\":[", tensor->prefix ? tensor->prefix : "",
+            tensor->name, ebb_safetensors_dtype_name(tensor->type->dtype));
     for (int i = 0; i < shape->rank; i++)
         n += put(out, "%s%" PRId64, i ? "," : "", shape->dims[i]);
     return n + put(out, "],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}", offset,
-                   offset + (int64_t)ebb_type_bytes(&entry->type));
-}
-
-static const ebb_store_entry *get_entry(const save_job *save, int64_t i)
-{
-    return ebb_store_find(save->store, ebb_store_name(save->store, i));
+                   offset + (int64_t)ebb_type_bytes(tensor->type));
 }
 
 static size_t put_header(FILE *out, const save_job *save)
 {
     size_t n = put(out, "{");
+    for (int i = 0; i < save->n_texts; i++) {
+        n += put(out, i ? "," : "\"" SAFETENSORS_METADATA "\":{");
+        n += put_string(out, save->texts[i].key);
+        n += put(out, ":");
+        n += put_string(out, save->texts[i].text);
+    }
+    if (save->n_texts)
+        n += put(out, "}");
     for (int64_t i = 0; i < save->n; i++) {
-        if (i)
+        if (i || save->n_texts)
             n += put(out, ",");
-        n += put_entry(out, get_entry(save, i), save->offsets[i]);
+        n += put_tensor(out, &save->tensors[i], save->offsets[i]);
     }
     n += put(out, "}");
     /* The data begins at a multiple of eight bytes. */
@@ -84,7 +109,7 @@ static void place_data(save_job *save)
     int64_t offset = 0;
     for (size_t size = 0; size < N_ELEMENT_BYTES; size++)
         for (int64_t i = 0; i < save->n; i++) {
-            const ebb_type *type = &get_entry(save, i)->type;
+            const ebb_type *type = save->tensors[i].type;
             if (ebb_dtype_bytes(type->dtype) != element_bytes[size])
                 continue;
             save->offsets[i] = offset;
@@ -96,14 +121,14 @@ static void put_data(FILE *out, const save_job *save)
 {
     for (size_t size = 0; size < N_ELEMENT_BYTES; size++)
         for (int64_t i = 0; i < save->n; i++) {
-            const ebb_store_entry *entry = get_entry(save, i);
-            if (ebb_dtype_bytes(entry->type.dtype) == element_bytes[size])
-                fwrite(entry->data, 1, ebb_type_bytes(&entry->type), out);
+            const ebb_file_tensor *tensor = &save->tensors[i];
+            if (ebb_dtype_bytes(tensor->type->dtype) == element_bytes[size])
+                fwrite(tensor->data, 1, ebb_type_bytes(tensor->type), out);
         }
 }
 
 /* Failures of the stream stay in the stream; ebb_file_write looks. */
-static ebb_status write_store(void *context, FILE *out, ebb_error *error)
+static ebb_status write_tensors(void *context, FILE *out, ebb_error *error)
 {
     const save_job *save = context;
     uint64_t header_bytes = put_header(NULL, save);
@@ -117,24 +142,64 @@ static ebb_status write_store(void *context, FILE *out, ebb_error *error)
     return EBB_OK;
 }
 
+static bool is_utf8(const char *text)
+{
+    size_t n = strlen(text), length;
+    for (; n > 0; text += length, n -= length)
+        if ((length = ebb_utf8_length(text, n)) == 0)
+            return false;
+    return true;
+}
+
+ebb_status ebb_safetensors_write(const char *path, const ebb_file_tensor *tensors, int64_t n,
+                                 const ebb_file_text *texts, int n_texts,
+                                 const ebb_allocator *allocator, ebb_error *error)
+{
+    save_job save = {
+        .tensors = tensors, .n = n, .texts = texts, .n_texts = n_texts, .path = path
+    };
+    for (int64_t i = 0; i < n; i++)
+        if (!tensors[i].prefix && strcmp(tensors[i].name, SAFETENSORS_METADATA) == 0)
+            return ebb_fail(error, EBB_BAD_NAME, "%s: no tensor of a file can be called \"%s\"",
+                            path, SAFETENSORS_METADATA);
+    for (int i = 0; i < n_texts; i++)
+        if (!is_utf8(texts[i].text))
+            return ebb_fail(error, EBB_BAD_NAME, "%s: the text \"%s\" is not UTF-8", path,
+                            texts[i].key);
+    size_t bytes = (size_t)n * sizeof *save.offsets;
+    save.offsets = ebb_allocate(allocator, bytes);
+    if (!save.offsets)
+        return ebb_fail(error, EBB_OUT_OF_MEMORY, "%s: no memory to lay out %" PRId64 " tensors",
+                        path, n);
+    place_data(&save);
+    ebb_status status = ebb_file_write(path, write_tensors, &save, error);
+    ebb_release(allocator, save.offsets, bytes);
+    return status;
+}
+
+int64_t ebb_file_tensors_fill(ebb_file_tensor *tensors, const char *prefix, const ebb_store *store)
+{
+    const int64_t n = ebb_store_size(store);
+    for (int64_t i = 0; i < n; i++) {
+        const ebb_store_entry *entry = ebb_store_find(store, ebb_store_name(store, i));
+        tensors[i] = (ebb_file_tensor){ prefix, entry->name, &entry->type, entry->data };
+    }
+    return n;
+}
+
 ebb_status ebb_store_save(const ebb_store *store, const char *path, ebb_error *error)
 {
     if (!store || !path)
         return ebb_fail(error, EBB_BAD_ARGUMENT, "ebb_store_save: %s is NULL",
                         store ? "path" : "store");
     const ebb_allocator *allocator = ebb_store_allocator(store);
-    save_job save = { .store = store, .path = path, .n = ebb_store_size(store) };
-    for (int64_t i = 0; i < save.n; i++)
-        if (strcmp(ebb_store_name(store, i), SAFETENSORS_METADATA) == 0)
-            return ebb_fail(error, EBB_BAD_NAME, "%s: no tensor of a file can be called \"%s\"",
-                            path, SAFETENSORS_METADATA);
-    size_t bytes = (size_t)save.n * sizeof *save.offsets;
-    save.offsets = ebb_allocate(allocator, bytes);
-    if (!save.offsets)
-        return ebb_fail(error, EBB_OUT_OF_MEMORY, "%s: no memory to lay out %" PRId64 " tensors",
-                        path, save.n);
-    place_data(&save);
-    ebb_status status = ebb_file_write(path, write_store, &save, error);
-    ebb_release(allocator, save.offsets, bytes);
+    const size_t bytes = (size_t)ebb_store_size(store) * sizeof(ebb_file_tensor);
+    ebb_file_tensor *tensors = ebb_allocate(allocator, bytes);
+    if (!tensors)
+        return ebb_fail(error, EBB_OUT_OF_MEMORY, "%s: no memory to lay out %" PRId64 " tensors", path,
+                        ebb_store_size(store));
+    const int64_t n = ebb_file_tensors_fill(tensors, NULL, store);
+    ebb_status status = ebb_safetensors_write(path, tensors, n, NULL, 0, allocator, error);
+    ebb_release(allocator, tensors, bytes);
     return status;
 }

@@ -27,7 +27,8 @@ typedef struct tensor_entry {
 typedef struct load_job {
     ebb_store *store;
     const char *path;
-    bool is_whole; /* the file must have what the store has, and no more */
+    ebb_file_text *texts; /* wanted */
+    int n_texts;
     const ebb_allocator *allocator;
     ebb_error *error;
     int file;
@@ -209,17 +210,33 @@ static ebb_status read_tensor(load_job *load, ebb_json *json, tensor_entry *entr
     return EBB_OK;
 }
 
-/* Free text by name; checked and skipped. */
-static ebb_status skip_metadata(ebb_json *json)
+static ebb_status keep_text(load_job *load, const char *key, const char *text)
 {
-    char *text;
+    for (int i = 0; i < load->n_texts; i++) {
+        if (strcmp(load->texts[i].key, key) != 0 || load->texts[i].text)
+            continue;
+        const size_t bytes = strlen(text) + 1;
+        load->texts[i].text = ebb_allocate(load->allocator, bytes);
+        if (!load->texts[i].text)
+            return ebb_fail(load->error, EBB_OUT_OF_MEMORY, "%s: no memory for the text \"%s\"",
+                            load->path, key);
+        memcpy(load->texts[i].text, text, bytes);
+    }
+    return EBB_OK;
+}
+
+/* Free text by name. */
+static ebb_status read_metadata(load_job *load, ebb_json *json)
+{
+    char *key, *text;
     ebb_status status = ebb_json_expect(json, '{');
     if (status != EBB_OK || ebb_json_take(json, '}'))
         return status;
     do {
-        if ((status = ebb_json_string(json, &text)) != EBB_OK ||
+        if ((status = ebb_json_string(json, &key)) != EBB_OK ||
             (status = ebb_json_expect(json, ':')) != EBB_OK ||
-            (status = ebb_json_string(json, &text)) != EBB_OK)
+            (status = ebb_json_string(json, &text)) != EBB_OK ||
+            (status = keep_text(load, key, text)) != EBB_OK)
             return status;
     } while (ebb_json_take(json, ','));
     return ebb_json_expect(json, '}');
@@ -268,7 +285,7 @@ static ebb_status parse_header(load_job *load)
                 if (has_metadata)
                     return ebb_json_fail(&json, at, "repeated key \"%s\"", name);
                 has_metadata = true;
-                status = skip_metadata(&json);
+                status = read_metadata(load, &json);
             } else {
                 tensor_entry *entry = add_entry(load);
                 if (!entry)
@@ -343,39 +360,8 @@ static ebb_status check_entries(load_job *load)
     return EBB_OK;
 }
 
-static int compare_to_name(const void *key, const void *member)
-{
-    return strcmp(key, (*(const tensor_entry *const *)member)->name);
-}
-
-/* Leaves `order` sorted by names if something is missing. */
-static ebb_status check_whole(load_job *load)
-{
-    for (int64_t i = 0; i < load->n; i++) {
-        const tensor_entry *entry = &load->entries[i];
-        if (!ebb_store_find(load->store, entry->name))
-            return ebb_fail(load->error, EBB_NOT_FOUND,
-                            "%s: byte %zu: the store has no tensor \"%s\", which the file has",
-                            load->path, entry->at, entry->name);
-    }
-    if (load->n == ebb_store_size(load->store))
-        return EBB_OK;
-    if (load->n > 0)
-        qsort(load->order, (size_t)load->n, sizeof *load->order, compare_names);
-    int64_t i = 0;
-    while (load->n > 0 && bsearch(ebb_store_name(load->store, i), load->order, (size_t)load->n,
-                                  sizeof *load->order, compare_to_name))
-        i++;
-    return ebb_fail(load->error, EBB_NOT_FOUND,
-                    "%s: the file has no tensor \"%s\", which the store has", load->path,
-                    ebb_store_name(load->store, i));
-}
-
 static ebb_status check_store(load_job *load)
 {
-    ebb_status status = load->is_whole ? check_whole(load) : EBB_OK;
-    if (status != EBB_OK)
-        return status;
     for (int64_t i = 0; i < load->n; i++) {
         tensor_entry *entry = &load->entries[i];
         entry->old = ebb_store_find(load->store, entry->name);
@@ -455,22 +441,25 @@ static ebb_status fill_store(load_job *load)
     return EBB_OK;
 }
 
-static ebb_status load_file(ebb_store *store, const char *path, bool is_whole, ebb_error *error)
+ebb_status ebb_safetensors_read(ebb_store *store, const char *path, ebb_file_text *texts,
+                                int n_texts, ebb_error *error)
 {
-    if (!store || !path)
-        return ebb_fail(error, EBB_BAD_ARGUMENT, "ebb_store_%s: %s is NULL",
-                        is_whole ? "restore" : "load", store ? "path" : "store");
     load_job load = { .store = store,
                       .path = path,
-                      .is_whole = is_whole,
+                      .texts = texts,
+                      .n_texts = n_texts,
                       .allocator = ebb_store_allocator(store),
                       .error = error,
                       .file = -1 };
+    for (int i = 0; i < n_texts; i++)
+        texts[i].text = NULL;
     ebb_status status;
     if ((status = open_file(&load)) == EBB_OK && (status = read_header(&load)) == EBB_OK &&
         (status = parse_header(&load)) == EBB_OK && (status = check_entries(&load)) == EBB_OK &&
         (status = check_store(&load)) == EBB_OK)
         status = fill_store(&load);
+    if (status != EBB_OK)
+        ebb_file_texts_finish(texts, n_texts, load.allocator);
     ebb_release(load.allocator, load.staged, load.staged_bytes);
     ebb_release(load.allocator, load.order, (size_t)load.n * sizeof *load.order);
     ebb_release(load.allocator, load.entries, (size_t)load.capacity * sizeof *load.entries);
@@ -480,12 +469,19 @@ static ebb_status load_file(ebb_store *store, const char *path, bool is_whole, e
     return status;
 }
 
-ebb_status ebb_store_load(ebb_store *store, const char *path, ebb_error *error)
+void ebb_file_texts_finish(ebb_file_text *texts, int n_texts, const ebb_allocator *allocator)
 {
-    return load_file(store, path, false, error);
+    for (int i = 0; i < n_texts; i++) {
+        if (texts[i].text)
+            ebb_release(allocator, texts[i].text, strlen(texts[i].text) + 1);
+        texts[i].text = NULL;
+    }
 }
 
-ebb_status ebb_store_restore(ebb_store *store, const char *path, ebb_error *error)
+ebb_status ebb_store_load(ebb_store *store, const char *path, ebb_error *error)
 {
-    return load_file(store, path, true, error);
+    if (!store || !path)
+        return ebb_fail(error, EBB_BAD_ARGUMENT, "ebb_store_load: %s is NULL",
+                        store ? "path" : "store");
+    return ebb_safetensors_read(store, path, NULL, 0, error);
 }

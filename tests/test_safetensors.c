@@ -170,6 +170,7 @@ END_TEST
 
 /* clang-format off */
 #define A(dtype, shape, offsets) "{\"a\":{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
+#define EMPTY(name, offsets) "\"" name "\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":" offsets "}"
 #define TENSOR(name, offsets) "\"" name "\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":" offsets "}"
 static const struct {
     const char *header;
@@ -294,13 +295,18 @@ static const struct {
     ebb_status status;
     const char *message;
 } other_models[] = {
-    { "{}",                                  0, EBB_NOT_FOUND,  ": the file has no tensor \"a\", which the store has" },
+    { "{}",                                  0, EBB_NOT_FOUND,  ": the file has no tensor \"a\", \"b\", which the store has" },
     { "{" TENSOR("a", "[0,2]") "}",          2, EBB_NOT_FOUND,  ": the file has no tensor \"b\", which the store has" },
     { "{" TENSOR("b", "[0,2]") "}",          2, EBB_NOT_FOUND,  ": the file has no tensor \"a\", which the store has" },
     { "{" TENSOR("b", "[0,2]") "," TENSOR("c", "[2,4]") "," TENSOR("a", "[4,6]") "}",
                                              6, EBB_NOT_FOUND,  ": the store has no tensor \"c\", which the file has" },
     { "{" TENSOR("b", "[0,2]") ",\"a\":{\"dtype\":\"U8\",\"shape\":[1,2],\"data_offsets\":[2,4]}}",
                                              4, EBB_BAD_SHAPE,  "tensor \"a\" is u8[1,2] in the file, but u8[2] in the store" },
+    { "{" TENSOR("c", "[0,2]") "," EMPTY("d", "[2,2]") "," EMPTY("e", "[2,2]") "," EMPTY("f", "[2,2]") ","
+      "\"b\":{\"dtype\":\"I32\",\"shape\":[1],\"data_offsets\":[2,6]}}",
+                                             6, EBB_NOT_FOUND,
+      ": the file has no tensor \"a\", which the store has; the store has no tensor \"c\", \"d\", \"e\" and 1 more, "
+      "which the file has; tensor \"b\" is i32[1] in the file, but u8[2] in the store" },
     { "{" TENSOR("b", "[0,2]") "," TENSOR("a", "[2,4]") "}",
                                              4, EBB_OK,         "" },
 };

@@ -85,7 +85,8 @@ EBB_NODISCARD EBB_API ebb_status ebb_store_save(const ebb_store *store, const ch
 EBB_NODISCARD EBB_API ebb_status ebb_store_load(ebb_store *store, const char *path,
                                                 ebb_error *error);
 /* The same for a store that has its variables already, after ebb_compile: the file must have all of
- * them and no others. Errors: also NOT_FOUND, with the name of a tensor that one of both lacks. */
+ * them and no others. Errors: also NOT_FOUND; the message names the tensors that one of both lacks
+ * or has with another type. */
 EBB_NODISCARD EBB_API ebb_status ebb_store_restore(ebb_store *store, const char *path,
                                                    ebb_error *error);
 
