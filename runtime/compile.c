@@ -277,12 +277,14 @@ static void forget_variables(ebb_executable *e)
     e->n_variables = 0;
 }
 
-/* Entries for all variables; new ones get their first values. */
-static ebb_status bind_variables(ebb_executable *e)
+/* Entries for all variables; new ones get their first values, unless only a plan is wanted. */
+static ebb_status bind_variables(ebb_executable *e, bool plan_only)
 {
     for (size_t i = 0; i < e->n_variables; i++) {
         ebb_variable_slot *slot = &e->variables[i];
         const ebb_variable_attrs *attrs = ebb_node_attrs(ebb_graph_node(e->graph, slot->node));
+        if (!e->store && plan_only)
+            continue;
         if (!e->store)
             return ebb_fail(&e->error, EBB_BAD_ARGUMENT,
                             "compile: variable \"%.200s\" needs a store, and the options have none",
@@ -297,7 +299,7 @@ static ebb_status bind_variables(ebb_executable *e)
                 attrs->name, ebb_type_text(&attrs->type, needs),
                 ebb_type_text(&slot->entry->type, has));
         }
-        if (slot->entry)
+        if (slot->entry || plan_only)
             continue;
         ebb_status status =
             ebb_store_add(e->store, attrs->name, &attrs->type, &slot->entry, &e->error);
@@ -407,10 +409,12 @@ static ebb_status compile_graph(ebb_executable *e, const ebb_graph *graph,
     if (!status)
         status = ebb_executable_order(e);
     if (!status)
-        status = bind_variables(e);
+        status = ebb_executable_plan(e);
     if (!status)
+        status = bind_variables(e, options->plan_only);
+    if (!status && !options->plan_only)
         status = ebb_executable_bind(e);
-    if (!status)
+    if (!status && !options->plan_only)
         status = ebb_executable_pack(e);
     if (!status)
         count_steps(e);

@@ -17,6 +17,7 @@ void ebb_executable_destroy(ebb_executable *e)
     ebb_release(a, e->pointers, e->n_pointers * sizeof *e->pointers);
     ebb_release(a, e->patches, e->n_patches * sizeof *e->patches);
     ebb_release(a, e->packings, e->n_packings * sizeof *e->packings);
+    ebb_release(a, e->scratches, e->n_scratches * sizeof *e->scratches);
     ebb_release(a, e->moves, e->n_variables * sizeof *e->moves);
     ebb_release(a, e->inputs, e->n_inputs * sizeof *e->inputs);
     ebb_release(a, e->fetches, e->n_fetches_listed * sizeof *e->fetches);
@@ -24,7 +25,6 @@ void ebb_executable_destroy(ebb_executable *e)
     ebb_release(a, e->arena_block, e->stats.arena_bytes);
     ebb_release(a, e->constant_block, e->stats.constant_bytes);
     ebb_release(a, e->packed_block, e->stats.packed_bytes);
-    ebb_release(a, e->scratch_block, e->stats.scratch_bytes);
     ebb_release(a, e->map, ((size_t)e->n_user_nodes + 1) * sizeof *e->map);
     ebb_graph_destroy(e->graph);
     ebb_arena_finish(&e->arena);
@@ -121,7 +121,7 @@ static ebb_status take_feeds(ebb_executable *e, const ebb_feed *feeds, int n_fee
             return status;
         slot->fed = e->n_runs;
         n_needed += slot->node != 0;
-        void *data = feeds[i].value.data ? feeds[i].value.data : e->scratch_block;
+        void *data = feeds[i].value.data ? feeds[i].value.data : e->arena_block;
         if (slot->data == data)
             continue;
         slot->data = data;
@@ -223,6 +223,10 @@ ebb_status ebb_run(ebb_executable *e, const ebb_feed *feeds, int n_feeds, const 
     if (!e)
         return EBB_BAD_ARGUMENT;
     e->error.message[0] = 0;
+    if (!e->arena_block)
+        return ebb_fail(&e->error, EBB_BAD_ARGUMENT,
+                        "run: graph \"%.200s\" was compiled with plan_only",
+                        ebb_graph_name(e->graph));
     e->n_runs++;
     if (n_feeds < 0 || n_fetches < 0 || (n_feeds && !feeds) || (n_fetches && !fetches))
         return ebb_fail(&e->error, EBB_BAD_ARGUMENT,

@@ -100,15 +100,13 @@ static void describe_place(const ebb_executable *e, uint32_t index, char *text, 
     if (buffer->kind == EBB_BUFFER_INPUT)
         snprintf(text, text_bytes, "input %s", e->inputs[buffer->index].name);
     else if (buffer->kind == EBB_BUFFER_VARIABLE)
-        snprintf(text, text_bytes, "variable %s", e->variables[buffer->index].entry->name);
+        snprintf(text, text_bytes, "variable %s", ebb_executable_variable_name(e, buffer->index));
     else if (buffer->variable >= 0)
-        snprintf(text, text_bytes, "variable %s", e->variables[buffer->variable].entry->name);
+        snprintf(text, text_bytes, "variable %s",
+                 ebb_executable_variable_name(e, (size_t)buffer->variable));
     else
         snprintf(text, text_bytes, "%s+%zu",
-                 buffer->kind == EBB_BUFFER_ARENA ? "arena" : "constants",
-                 (size_t)((char *)buffer->memory - (char *)(buffer->kind == EBB_BUFFER_ARENA
-                                                                ? e->arena_block
-                                                                : e->constant_block)));
+                 buffer->kind == EBB_BUFFER_ARENA ? "arena" : "constants", buffer->offset);
 }
 
 static void write_plan(const ebb_executable *e, FILE *out)
@@ -143,7 +141,7 @@ static void write_plan(const ebb_executable *e, FILE *out)
         char from[EBB_NODE_TEXT_BYTES];
         describe_place(e, e->moves[i].buffer, from, sizeof from);
         fprintf(out, "move %s -> variable %s\n", from,
-                e->variables[e->moves[i].variable].entry->name);
+                ebb_executable_variable_name(e, e->moves[i].variable));
     }
 }
 

@@ -7,11 +7,12 @@
  *   arrange.c     the layouts in which a node may be computed; layout.c: layouts without gaps
  *   choose.c      which backend computes a node, in which of them
  *   order.c       where steps stand, which may write variables, what lives when
+ *   memory.c      where everything will lie; plan.c: lifetimes to offsets
  *   bind.c        memory for everything, pointers into the steps
  *   executable.c  runs
  *   profile.c     times of steps; profile_report.c: tables and traces of them
  *   report.c      stats, step info, dumps
- *   plan.c        the memory planner; store.c: the store; list.c: growing arrays
+ *   store.c       the store; list.c: growing arrays
  */
 #ifndef RUNTIME_RUNTIME_H
 #define RUNTIME_RUNTIME_H
@@ -55,7 +56,10 @@ typedef struct ebb_buffer {
     bool is_steady;
     const ebb_type *type;
     size_t bytes;
-    void *memory; /* NULL: an input */
+    int64_t first, last; /* positions in the order of steps at which it is needed; last may be the
+                            number of steps: needed when all are done */
+    size_t offset;       /* in the block of its kind, with `variable` < 0 */
+    void *memory;        /* NULL: an input */
 } ebb_buffer;
 
 /* One argument of a step: inputs first, then results. */
@@ -72,6 +76,7 @@ typedef struct ebb_step {
     int32_t n_inputs, n_results;
     bool is_copy, is_reorder; /* a reorder: a copy into or out of a wished layout */
     size_t first_argument;
+    size_t scratch; /* offset in the arena */
     size_t read_bytes, written_bytes;
 } ebb_step;
 
@@ -127,8 +132,8 @@ typedef struct ebb_packing {
     const ebb_store_entry *entry; /* NULL: a constant */
     uint64_t version;             /* of the entry when it was packed last */
     const void *source;
+    size_t offset; /* in the block of packed values */
     void *block;
-    size_t bytes;
 } ebb_packing;
 
 struct ebb_executable {
@@ -173,10 +178,15 @@ struct ebb_executable {
     uint64_t n_runs;
     struct ebb_profile *profile; /* NULL: no times are taken */
 
-    void *arena_block, *constant_block, *packed_block, *scratch_block; /* sizes are in stats */
+    void *arena_block, *constant_block, *packed_block; /* sizes are in stats; NULL: only planned */
     ebb_executable_stats stats;
+    size_t live_bytes;   /* the most that is needed at one step: no plan can be smaller */
+    uint32_t *scratches; /* positions of the steps with scratch memory */
+    size_t n_scratches;
 };
 
+/* The name of variable number `index`. */
+const char *ebb_executable_variable_name(const ebb_executable *executable, size_t index);
 static inline ebb_step *ebb_executable_steps(const ebb_executable *e)
 {
     return e->steps.items;
@@ -230,7 +240,9 @@ ebb_status ebb_executable_order(ebb_executable *executable);
  * where the kernel allows that. */
 bool ebb_step_may_overwrite(const ebb_executable *executable, const ebb_step *step, int result,
                             uint32_t buffer);
-/* Memory for everything, and pointers. Variables have their entries. */
+/* Where everything will lie; allocates nothing of it. */
+ebb_status ebb_executable_plan(ebb_executable *executable);
+/* Memory for everything, as planned, and pointers. Variables have their entries. */
 ebb_status ebb_executable_bind(ebb_executable *executable);
 /* Packs what is new or has changed. */
 ebb_status ebb_executable_pack(ebb_executable *executable);

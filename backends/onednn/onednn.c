@@ -300,6 +300,7 @@ static ebb_status compile_region(const ebb_backend *backend, const ebb_region *r
         .destroy = destroy_state,
         .implementation = state->implementation,
         .n_threads = state->n_threads,
+        .never_fails = true, /* whatever could be refused or lacking was so when it was made */
     };
     int before = ebb_threads_exchange(state->n_threads);
     ebb_status status = open_state(state, env->error);

@@ -26,6 +26,8 @@ typedef struct ebb_compile_options {
     bool skip_passes; /* run the graph as it was built: for comparing */
     bool skip_fusion; /* one kernel for every element-wise node: for comparing */
     bool profile;     /* take the time of every step (profile.h) */
+    bool plan_only;   /* allocate nothing and leave the store alone (it may be NULL): the executable
+                         cannot run, but tells its plan (ebb_executable_memory) */
     const char
         *dump_dir; /* an existing folder: write the graph as text and DOT after every stage */
     ebb_logger log;
@@ -56,11 +58,12 @@ typedef struct ebb_fetch {
 
 /* One run: feeds in, all steps, fetches out, updates applied. Fetches see variables as they were
  * before the updates. Inputs that no fetch or update needs may be fed or not. On failure (message:
- * ebb_executable_message) no variable and no fetch has changed. Errors: BAD_FEED (missing, twice,
+ * ebb_executable_message) no variable and no fetch has changed, unless oneDNN itself breaks down in
+ * the middle. Errors: BAD_FEED (missing, twice,
  * other dtype or shape, not an input), BAD_NODE (a fetch that was not compiled), BAD_SHAPE and
- * BAD_DTYPE (of fetch memory), BAD_INDEX (a bad index in the data: names the node), BACKEND. One
- * thread at a time per executable; executables that share a store may run side by side only if none
- * updates what another uses. */
+ * BAD_DTYPE (of fetch memory), BAD_INDEX (a bad index in the data: names the node), BACKEND,
+ * BAD_ARGUMENT (plan_only). One thread at a time per executable; executables that share a store may
+ * run side by side only if none updates what another uses. */
 EBB_NODISCARD EBB_API ebb_status ebb_run(ebb_executable *executable, const ebb_feed *feeds,
                                          int n_feeds, const ebb_fetch *fetches, int n_fetches);
 EBB_API const char *ebb_executable_message(const ebb_executable *executable);
@@ -73,9 +76,10 @@ typedef struct ebb_executable_stats {
     int64_t n_views;                /* nodes that cost no step */
     int64_t n_copies;               /* steps that only copy a value into another layout */
     int64_t n_reorders;             /* of these: into or out of a layout that a kernel wished */
-    size_t arena_bytes;             /* intermediate values, planned */
-    size_t unplanned_bytes;         /* the same values without sharing memory */
-    size_t constant_bytes, packed_bytes, scratch_bytes;
+    size_t arena_bytes;             /* intermediate values and scratch memory, planned */
+    size_t unplanned_bytes;         /* the same values, without scratch, without sharing memory */
+    size_t constant_bytes, packed_bytes;
+    size_t scratch_bytes; /* of the step that needs most; in the arena */
 } ebb_executable_stats;
 EBB_API ebb_executable_stats ebb_executable_get_stats(const ebb_executable *executable);
 
@@ -88,6 +92,45 @@ typedef struct ebb_step_info {
 } ebb_step_info;
 EBB_API bool ebb_executable_step(const ebb_executable *executable, int64_t index,
                                  ebb_step_info *info);
+
+/* ---- memory: known before any of it is allocated (plan_only), and after ---- */
+
+typedef enum ebb_memory_kind {
+    EBB_MEMORY_VALUE,    /* computed by a step; in the arena */
+    EBB_MEMORY_UPDATE,   /* computed by a step right in the memory of a variable */
+    EBB_MEMORY_SCRATCH,  /* what a step needs while it runs; in the arena */
+    EBB_MEMORY_CONSTANT, /* in a block of their own */
+    EBB_MEMORY_PACKED,   /* a variable or constant again, in the form that a kernel wants */
+    EBB_MEMORY_VARIABLE, /* the store's */
+    EBB_MEMORY_INPUT     /* the user's */
+} ebb_memory_kind;
+
+/* Sizes of blocks are rounded up to EBB_ALIGNMENT. */
+typedef struct ebb_memory_plan {
+    size_t peak_bytes; /* what the executable allocates for data: arena, constants, packed values */
+    size_t arena_bytes;   /* values and scratch memory, shared between steps */
+    size_t live_bytes;    /* the most that is needed at any one step: no arena can be smaller */
+    size_t scratch_bytes; /* of the step that needs most */
+    size_t constant_bytes, packed_bytes;
+    size_t variable_bytes, input_bytes; /* not in the peak: they belong to others */
+    int64_t n_items;
+} ebb_memory_plan;
+EBB_API ebb_memory_plan ebb_executable_memory(const ebb_executable *executable);
+
+/* One block of memory. Views have none of their own. */
+typedef struct ebb_memory_item {
+    ebb_memory_kind kind;
+    const char *op, *scope, *name; /* of the node, "" without; SCRATCH, PACKED: of the step's */
+    const ebb_type *type;          /* NULL: SCRATCH, PACKED */
+    size_t bytes;
+    size_t offset_bytes; /* VALUE, SCRATCH: in the arena; CONSTANT, PACKED: in their blocks */
+    int64_t first, last; /* VALUE, UPDATE, SCRATCH: the first and the last step that need it, as in
+                            ebb_executable_step; last: n_steps: needed when all are done */
+} ebb_memory_item;
+/* Item `index` of 0 .. n_items - 1; false if there is no such item. Everything that it points to
+ * lives as long as the executable. */
+EBB_API bool ebb_executable_memory_item(const ebb_executable *executable, int64_t index,
+                                        ebb_memory_item *item);
 
 EBB_END
 
