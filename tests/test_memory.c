@@ -125,7 +125,7 @@ static void check_items(const ebb_executable *e, const char *name)
         }
     }
     ck_assert_uint_le(plan.live_bytes, plan.arena_bytes);
-    ck_assert_msg(plan.arena_bytes <= plan.live_bytes + plan.live_bytes / 50,
+    ck_assert_msg(plan.arena_bytes <= plan.live_bytes + plan.live_bytes / 16,
                   "%s: an arena of %zu bytes where %zu live", name, plan.arena_bytes,
                   plan.live_bytes);
     ck_assert_uint_eq(plan.peak_bytes, plan.arena_bytes + plan.constant_bytes + plan.packed_bytes);
