@@ -1,7 +1,8 @@
 /* Pooling and its gradients. Every result, of a window or of a place in the input, is computed on
  * its own out of the places that it is linked to, for a run of channels: so threads share nothing,
  * and channels that lie next to each other are fast. With the channels apart the runs have one
- * element. oneDNN's maximum loses NaN, and its table of maxima has a form of its own. */
+ * element. Places of a row that are linked alike are computed by one call. oneDNN's maximum loses
+ * NaN, and its table of maxima has a form of its own. */
 #include "ops/pool.h"
 #include "backends/native/channels.h"
 
@@ -13,6 +14,12 @@ typedef struct links {
     double *factor; /* of the gradient of means */
 } links;
 
+/* Result coordinates first, first + period .. along the last dimension: each has the links of the
+ * one before, moved by one and the same distance. */
+typedef struct chain {
+    int64_t first, n;
+} chain;
+
 typedef enum pool_kind { MAX, MAX_GRAD, AVG, AVG_GRAD } pool_kind;
 
 typedef struct pool_state {
@@ -20,12 +27,13 @@ typedef struct pool_state {
     pool_kind kind;
     ebb_pool pool;
     int64_t bytes, where_bytes;
-    bool is_wide; /* where_bytes is 4 */
     int64_t run, n_runs, run_stride,
         to_run_stride; /* channels: of one run, runs, from run to run */
     int64_t to_size[3], to_stride[3], to_batch;
     int64_t from_stride[3], from_batch;
     links dims[3];
+    chain *chains;                   /* in order, those of one period next to each other */
+    int64_t n_chains, period, shift; /* shift: of the links, from one coordinate of a chain on */
     int64_t most_taps;
     size_t part_bytes;
     int n_threads;
@@ -102,26 +110,35 @@ static double mean_factor(const pool_state *s, const int64_t *at)
     return n > 0 ? 1 / n : 0;
 }
 
-static void compute_place(const pool_state *s, const ebb_call *call, int64_t batch,
-                          const int64_t *at, row_scratch *row)
+/* The results of a chain in the row `at`. */
+static void compute_chain(const pool_state *s, const ebb_call *call, int64_t batch,
+                          const chain *chain, int64_t *at, row_scratch *row)
 {
-    const int64_t n_taps = gather_taps(s, at, row);
     int64_t to = batch * s->to_batch, from = batch * s->from_batch;
-    const double factor = s->kind == AVG ? mean_factor(s, at) : 0;
+    at[2] = chain->first;
+    const ebb_pool_places places = {
+        .n = s->run,
+        .n_places = chain->n,
+        .from_step = s->shift * s->from_stride[2],
+        .to_step = s->period * s->to_stride[2],
+        .n_taps = gather_taps(s, at, row),
+        .offsets = row->offsets,
+        .taps = row->taps,
+        .factors = s->kind == AVG_GRAD ? row->factors : NULL,
+        .factor = s->kind == AVG ? mean_factor(s, at) : 0,
+        .is_wide = s->where_bytes == 4,
+    };
     for (int d = 0; d < 3; d++)
         to += at[d] * s->to_stride[d];
     for (int64_t r = 0; r < s->n_runs; r++, to += s->to_run_stride, from += s->run_stride) {
         const char *x = (const char *)call->inputs[0] + from * s->bytes;
         char *y = (char *)call->results[0] + to * s->bytes;
         if (s->kind == MAX)
-            s->table->max(s->run, n_taps, row->offsets, row->taps, x, y,
-                          (char *)call->results[1] + to * s->where_bytes, s->is_wide);
+            s->table->max(&places, x, y, (char *)call->results[1] + to * s->where_bytes);
         else if (s->kind == MAX_GRAD)
-            s->table->pick(s->run, n_taps, row->offsets, row->taps, x,
-                           (const char *)call->inputs[1] + from * s->where_bytes, s->is_wide, y);
+            s->table->pick(&places, x, (const char *)call->inputs[1] + from * s->where_bytes, y);
         else
-            s->table->sum(s->run, n_taps, row->offsets, s->kind == AVG_GRAD ? row->factors : NULL,
-                          factor, x, y);
+            s->table->sum(&places, x, y);
     }
 }
 
@@ -138,8 +155,8 @@ static void pool_part(void *context, int index, int n)
     for (int64_t task = begin; task < end; task++) {
         const int64_t batch = task / s->to_size[1] / s->to_size[0];
         int64_t at[3] = { task / s->to_size[1] % s->to_size[0], task % s->to_size[1], 0 };
-        for (; at[2] < s->to_size[2]; at[2]++)
-            compute_place(s, call, batch, at, &row);
+        for (int64_t c = 0; c < s->n_chains; c++)
+            compute_chain(s, call, batch, &s->chains[c], at, &row);
     }
 }
 
@@ -200,6 +217,44 @@ static bool fill_links(const ebb_region *region, const ebb_compile_env *env, con
     return true;
 }
 
+/* Coordinate i is linked as i - period is, `shift` further on. */
+static bool continues(const pool_state *s, int64_t i)
+{
+    const links *l = &s->dims[2];
+    const int64_t before = i - s->period;
+    if (before < 0)
+        return false;
+    const int64_t a = l->first[before], b = l->first[i], n = l->first[i + 1] - b;
+    if (l->first[before + 1] - a != n || (s->kind == AVG && ebb_pool_divisor(&s->pool, 2, before) !=
+                                                                ebb_pool_divisor(&s->pool, 2, i)))
+        return false;
+    for (int64_t k = 0; k < n; k++)
+        if (l->source[b + k] != l->source[a + k] + s->shift || l->tap[b + k] != l->tap[a + k] ||
+            (s->kind == AVG_GRAD && l->factor[b + k] != l->factor[a + k]))
+            return false;
+    return true;
+}
+
+static bool list_chains(const ebb_region *region, const ebb_compile_env *env, pool_state *s)
+{
+    const int64_t n = s->to_size[2], stride = s->pool.w.stride[2];
+    const bool is_grad = s->kind == MAX_GRAD || s->kind == AVG_GRAD;
+    s->period = is_grad ? stride : 1;
+    s->shift = is_grad ? 1 : stride;
+    s->chains = ebb_native_allocate(region, env, ((size_t)n + 1) * sizeof *s->chains);
+    if (!s->chains)
+        return false;
+    for (int64_t i = 0; i < n; i++) {
+        if (continues(s, i))
+            continue; /* in the chain of i - period */
+        chain *made = &s->chains[s->n_chains++];
+        *made = (chain){ i, 1 };
+        while (i + made->n * s->period < n && continues(s, i + made->n * s->period))
+            made->n++;
+    }
+    return true;
+}
+
 static void read_strides(const ebb_operand *operand, int64_t *strides)
 {
     const int n = operand->type->shape.rank - 2;
@@ -223,7 +278,6 @@ static ebb_status compile_pool(const ebb_region *region, const ebb_compile_env *
                                : s->kind == MAX_GRAD ? &region->inputs[1]
                                                      : NULL;
     s->where_bytes = where ? (int64_t)ebb_dtype_bytes(where->type->dtype) : 0;
-    s->is_wide = s->where_bytes == 4;
     const bool last = lie_as(region, true);
     s->run = last ? s->pool.channels : 1;
     s->n_runs = last ? 1 : s->pool.channels;
@@ -242,6 +296,8 @@ static ebb_status compile_pool(const ebb_region *region, const ebb_compile_env *
             return EBB_OUT_OF_MEMORY;
         s->most_taps *= most;
     }
+    if (!list_chains(region, env, s))
+        return EBB_OUT_OF_MEMORY;
     s->part_bytes = ((size_t)s->most_taps * 20 + 127) / 64 * 64;
     const int64_t n_tasks = s->pool.batch * s->to_size[0] * s->to_size[1];
     s->n_threads = ebb_native_threads(

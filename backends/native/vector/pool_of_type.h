@@ -83,6 +83,11 @@ DEFINE_WIDTH(4)
 DEFINE_WIDTH(1)
 
 /* Calls name_L(c, ...) for pieces that cover 0..n-1. */
+#ifdef MASKED
+#define EACH_PIECE(name, ...)                                                                      \
+    for (int64_t c = 0; c < n; c += 16)                                                            \
+    name##_masked(n - c >= 16 ? 0xffff : (__mmask16)((1 << (n - c)) - 1), c, __VA_ARGS__)
+#else
 #define EACH_PIECE(name, ...)                                                                      \
     do {                                                                                           \
         int64_t c = 0;                                                                             \
@@ -100,23 +105,75 @@ DEFINE_WIDTH(1)
                     WIDE_NAME(name, 1)(c, __VA_ARGS__);                                            \
         }                                                                                          \
     } while (0)
+#endif
 
-static void NAME(pool_max)(int64_t n, int64_t n_taps, const int64_t *offsets, const int32_t *taps,
-                           const void *x, void *y, void *where, bool is_wide)
+/* The taps of the few windows that are common are constants of a loop of their own. */
+#define EACH_COUNT(name, ...)                                                                      \
+    switch (p->n_taps) {                                                                           \
+    case 1:                                                                                        \
+        NAME(name)(p, 1, __VA_ARGS__);                                                             \
+        break;                                                                                     \
+    case 2:                                                                                        \
+        NAME(name)(p, 2, __VA_ARGS__);                                                             \
+        break;                                                                                     \
+    case 4:                                                                                        \
+        NAME(name)(p, 4, __VA_ARGS__);                                                             \
+        break;                                                                                     \
+    default:                                                                                       \
+        NAME(name)(p, p->n_taps, __VA_ARGS__);                                                     \
+    }
+#define FEW_TAPS 4
+/* Few taps are copied, so that stores to results cannot change them. */
+#define TAKE_TAPS(type, list)                                                                      \
+    type few_##list[FEW_TAPS];                                                                     \
+    for (int64_t t = 0; t < n_taps && n_taps <= FEW_TAPS; t++)                                     \
+        few_##list[t] = p->list[t];                                                                \
+    const type *list = n_taps <= FEW_TAPS ? few_##list : p->list
+
+static inline __attribute__((always_inline)) void
+NAME(max_places)(const ebb_pool_places *p, int64_t n_taps, const T *x, T *y, char *where)
 {
-    EACH_PIECE(max, n_taps, offsets, taps, x, y, where, is_wide);
+    TAKE_TAPS(int64_t, offsets);
+    TAKE_TAPS(int32_t, taps);
+    const int64_t n = p->n, step = p->to_step * (p->is_wide ? 4 : 1);
+    const bool is_wide = p->is_wide;
+    for (int64_t i = 0; i < p->n_places; i++, x += p->from_step, y += p->to_step, where += step)
+        EACH_PIECE(max, n_taps, offsets, taps, x, y, where, is_wide);
 }
 
-static void NAME(pool_pick)(int64_t n, int64_t n_taps, const int64_t *offsets, const int32_t *taps,
-                            const void *dy, const void *where, bool is_wide, void *dx)
+static inline __attribute__((always_inline)) void
+NAME(pick_places)(const ebb_pool_places *p, int64_t n_taps, const T *dy, const char *where, T *dx)
 {
-    EACH_PIECE(pick, n_taps, offsets, taps, dy, where, is_wide, dx);
+    TAKE_TAPS(int64_t, offsets);
+    TAKE_TAPS(int32_t, taps);
+    const int64_t n = p->n, step = p->from_step * (p->is_wide ? 4 : 1);
+    const bool is_wide = p->is_wide;
+    for (int64_t i = 0; i < p->n_places; i++, dy += p->from_step, where += step, dx += p->to_step)
+        EACH_PIECE(pick, n_taps, offsets, taps, dy, where, is_wide, dx);
 }
 
-static void NAME(pool_sum)(int64_t n, int64_t n_taps, const int64_t *offsets, const double *factors,
-                           double factor, const void *x, void *y)
+static inline __attribute__((always_inline)) void NAME(sum_places)(const ebb_pool_places *p,
+                                                                   int64_t n_taps, const T *x, T *y)
 {
-    EACH_PIECE(sum, n_taps, offsets, factors, factor, x, y);
+    TAKE_TAPS(int64_t, offsets);
+    const int64_t n = p->n;
+    for (int64_t i = 0; i < p->n_places; i++, x += p->from_step, y += p->to_step)
+        EACH_PIECE(sum, n_taps, offsets, p->factors, p->factor, x, y);
+}
+
+static void NAME(pool_max)(const ebb_pool_places *p, const void *x, void *y, void *where)
+{
+    EACH_COUNT(max_places, x, y, where)
+}
+
+static void NAME(pool_pick)(const ebb_pool_places *p, const void *dy, const void *where, void *dx)
+{
+    EACH_COUNT(pick_places, dy, where, dx)
+}
+
+static void NAME(pool_sum)(const ebb_pool_places *p, const void *x, void *y)
+{
+    EACH_COUNT(sum_places, x, y)
 }
 
 const ebb_pool_table ISA_NAME(NAME(ebb_pool)) = {
@@ -128,6 +185,9 @@ const ebb_pool_table ISA_NAME(NAME(ebb_pool)) = {
 #undef WIDE_NAME
 #undef DEFINE_WIDTH
 #undef EACH_PIECE
+#undef EACH_COUNT
+#undef FEW_TAPS
+#undef TAKE_TAPS
 #undef T
 #undef I
 #undef TAG

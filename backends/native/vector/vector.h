@@ -136,19 +136,24 @@ typedef struct ebb_lrn_table {
                         void *scratch);
 } ebb_lrn_table;
 
-/* Pooling: n results that lie side by side. Result c is made of from[offsets[t] + c] for n_taps
+/* Pooling: n_places results of n channels, each like the one before but some steps on. Channel c of
+ * place p lies at p * to_step + c and is made of from[offsets[t] + p * from_step + c] for n_taps
  * values t. */
+typedef struct ebb_pool_places {
+    int64_t n, n_places, from_step, to_step, n_taps;
+    const int64_t *offsets;
+    const int32_t *taps;
+    const double *factors; /* of sums; NULL: `factor` for all */
+    double factor;
+    bool is_wide; /* `where` holds int32_t, else uint8_t */
+} ebb_pool_places;
 typedef struct ebb_pool_table {
-    /* The first maximum, or NaN, and the number taps[t] where it is; of nothing -inf and 0. `where`
-     * holds int32_t if is_wide, else uint8_t. */
-    void (*max)(int64_t n, int64_t n_taps, const int64_t *offsets, const int32_t *taps,
-                const void *x, void *y, void *where, bool is_wide);
+    /* The first maximum, or NaN, and the number taps[t] where it is; of nothing -inf and 0. */
+    void (*max)(const ebb_pool_places *places, const void *x, void *y, void *where);
     /* The sum of those dy for which `where` at the same place is taps[t]. */
-    void (*pick)(int64_t n, int64_t n_taps, const int64_t *offsets, const int32_t *taps,
-                 const void *dy, const void *where, bool is_wide, void *dx);
-    /* The sum of factors[t] x; with factors NULL, `factor` times the sum of x. */
-    void (*sum)(int64_t n, int64_t n_taps, const int64_t *offsets, const double *factors,
-                double factor, const void *x, void *y);
+    void (*pick)(const ebb_pool_places *places, const void *dy, const void *where, void *dx);
+    /* The sum of factors[t] x. */
+    void (*sum)(const ebb_pool_places *places, const void *x, void *y);
 } ebb_pool_table;
 
 /* resize2d: a row of n results, each out of one or two elements of a row. */
