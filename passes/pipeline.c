@@ -2,6 +2,7 @@
  */
 #include "passes/fuse.h"
 #include "passes/passes.h"
+#include "passes/pools.h"
 #include "passes/rules.h"
 
 #include <stdio.h>
@@ -11,40 +12,49 @@
 /* A pass is repeated until no rule can apply any more: for the insides of replacements. */
 #define MAX_ROUNDS 8
 
+typedef struct way way;
+
 typedef struct pass {
     const char *name;
     const ebb_rule_set *sets[MAX_SETS]; /* NULL: none */
+    ebb_status (*run)(way *w);          /* a pass that is no set of rules */
 } pass;
 
+static ebb_status run_pools(way *w);
+static ebb_status run_fuse(way *w);
+
 /* Passes by themselves, in the order in which they first run. */
+/* clang-format off */
 static const pass passes[] = {
-    { "verify", { NULL } },
-    { "canonicalize", { &ebb_rules_canonicalize } },
-    { "simplify", { &ebb_rules_simplify, &ebb_rules_shapes } },
-    { "fold", { &ebb_rules_fold } },
-    { "stabilize", { &ebb_rules_stabilize } },
-    { "views", { &ebb_rules_views } },
-    { "sweep", { NULL } },
-    { "fuse", { NULL } },
+    { "verify",       { NULL }, NULL },
+    { "canonicalize", { &ebb_rules_canonicalize }, NULL },
+    { "simplify",     { &ebb_rules_simplify, &ebb_rules_shapes }, NULL },
+    { "fold",         { &ebb_rules_fold }, NULL },
+    { "stabilize",    { &ebb_rules_stabilize }, NULL },
+    { "views",        { &ebb_rules_views }, NULL },
+    { "pools",        { NULL }, run_pools },
+    { "sweep",        { NULL }, NULL },
+    { "fuse",         { NULL }, run_fuse }, /* by ebb_compile, when it knows what backends take */
 };
+/* clang-format on */
 #define N_PASSES (int)(sizeof passes / sizeof *passes)
 
 /* The stages of the pipeline between verify and sweep. Simplified and folded constants want
  * canonical forms again. */
 #define SIMPLIFY_AND_FOLD                                                                          \
     {                                                                                              \
-        "simplify",                                                                                \
-        {                                                                                          \
-            &ebb_rules_canonicalize, &ebb_rules_simplify, &ebb_rules_shapes, &ebb_rules_fold       \
-        }                                                                                          \
+        &ebb_rules_canonicalize, &ebb_rules_simplify, &ebb_rules_shapes, &ebb_rules_fold           \
     }
+/* clang-format off */
 static const pass stages[] = {
-    { "canonicalize", { &ebb_rules_canonicalize } },
-    SIMPLIFY_AND_FOLD,
-    { "stabilize", { &ebb_rules_stabilize } },
-    { "views", { &ebb_rules_views } },
-    SIMPLIFY_AND_FOLD,
+    { "canonicalize", { &ebb_rules_canonicalize }, NULL },
+    { "simplify",     SIMPLIFY_AND_FOLD, NULL },
+    { "stabilize",    { &ebb_rules_stabilize }, NULL },
+    { "views",        { &ebb_rules_views }, NULL },
+    { "simplify",     SIMPLIFY_AND_FOLD, NULL },
+    { "pools",        { NULL }, run_pools },
 };
+/* clang-format on */
 #define N_STAGES (int)(sizeof stages / sizeof *stages)
 
 const char *ebb_pass_name(int index)
@@ -53,7 +63,7 @@ const char *ebb_pass_name(int index)
 }
 
 /* The graph on its way: `current` is the user's until something has to change. */
-typedef struct way {
+struct way {
     const ebb_passes_options *options;
     const ebb_allocator *allocator;
     const ebb_graph *source, *current;
@@ -65,7 +75,7 @@ typedef struct way {
     uint32_t *map; /* ids of source -> ids of current */
     int64_t n_hits;
     ebb_error *error;
-} way;
+};
 
 static ebb_status begin(way *w, const ebb_graph *graph, const ebb_node *outputs, int n_outputs,
                         bool keep_updates, const ebb_passes_options *options, uint32_t *map,
@@ -149,6 +159,8 @@ static void log_counts(const way *w, const ebb_rewrite *rewrite, const ebb_rewri
 /* A pass, until no rule can apply any more. */
 static ebb_status run_pass(way *w, const pass *p)
 {
+    if (p->run)
+        return p->run(w);
     ebb_rewrite rewrite = { .pass = p->name,
                             .sets = p->sets,
                             .fast_math = w->options->fast_math,
@@ -170,8 +182,22 @@ static ebb_status run_pass(way *w, const pass *p)
     return status;
 }
 
-/* Not among the stages: ebb_compile fuses when it knows what backends take. */
-static ebb_status fuse(way *w)
+static ebb_status run_pools(way *w)
+{
+    const size_t bytes = ((size_t)ebb_graph_n_nodes(w->current) + 1) * sizeof(uint32_t);
+    uint32_t *step = ebb_allocate(w->allocator, bytes);
+    if (!step)
+        return ebb_fail(w->error, EBB_OUT_OF_MEMORY, "pass pools: out of memory");
+    ebb_graph *next;
+    ebb_status status = ebb_pools_run(w->current, w->outputs, w->n_outputs, w->keep_updates, &next,
+                                      step, &w->n_hits, w->error);
+    if (next)
+        move_on(w, next, step);
+    ebb_release(w->allocator, step, bytes);
+    return status;
+}
+
+static ebb_status run_fuse(way *w)
 {
     const ebb_fuse options = { .limits = EBB_FUSE_LIMITS, .keep_updates = w->keep_updates };
     const size_t bytes = ((size_t)ebb_graph_n_nodes(w->current) + 1) * sizeof(uint32_t);
@@ -265,7 +291,7 @@ ebb_status ebb_pass_run(const char *name, const ebb_graph *graph, const ebb_node
     if (!status)
         status = ebb_graph_verify(graph, error);
     if (!status)
-        status = strcmp(name, "fuse") == 0 ? fuse(&w) : run_pass(&w, &passes[i]);
+        status = run_pass(&w, &passes[i]);
     if (!status)
         status = sweep(&w);
     *hits = w.n_hits;

@@ -107,11 +107,11 @@ static ebb_graph *run_one(const char *pass, const ebb_graph *graph, ebb_node out
 
 START_TEST(test_names)
 {
-    const char *const names[] = { "verify",    "canonicalize", "simplify", "fold",
-                                  "stabilize", "views",        "sweep",    "fuse" };
-    for (int i = 0; i < 8; i++)
+    const char *const names[] = { "verify", "canonicalize", "simplify", "fold", "stabilize",
+                                  "views",  "pools",        "sweep",    "fuse" };
+    for (int i = 0; i < 9; i++)
         ck_assert_str_eq(ebb_pass_name(i), names[i]);
-    ck_assert_ptr_null(ebb_pass_name(8));
+    ck_assert_ptr_null(ebb_pass_name(9));
     ck_assert_ptr_null(ebb_pass_name(-1));
 }
 END_TEST
@@ -425,10 +425,10 @@ START_TEST(test_every_stage_is_dumped)
     uint32_t *map;
     ebb_graph *result = run_all(graph, &output, 1, true, &options, &map);
     ck_assert_str_eq(d.stages, "00-user 01-canonicalize 02-simplify 03-stabilize 04-views "
-                               "05-simplify 06-sweep ");
-    ck_assert_int_eq(d.n_outputs, 7);
+                               "05-simplify 06-pools 07-sweep ");
+    ck_assert_int_eq(d.n_outputs, 8);
     ebb_graph_destroy(result);
-    const char *const stages[] = { "00-user", "02-simplify", "06-sweep" };
+    const char *const stages[] = { "00-user", "02-simplify", "07-sweep" };
     for (int i = 0; i < 3; i++) {
         ebb_error error;
         d = (dumps){ .stages = "", .fail_at = stages[i] };

@@ -1,0 +1,141 @@
+/* The pass pools: relu goes behind max_pool where only the pool and both gradients read it, and the
+ * same bits come out. */
+#include "passes/passes.h"
+#include "support/runner.h"
+#include "support/runtime.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { BATCH = 2, CHANNELS = 3, SIZE = 11, N = BATCH * CHANNELS * SIZE * SIZE };
+
+/* x -> relu -> max_pool -> loss, with the gradient of x. */
+typedef struct net {
+    ebb_graph *graph;
+    ebb_node x, relu, y, loss, dx;
+} net;
+
+typedef enum further_reader { NOBODY, OUTPUT, SECOND_POOL, SUM, RAW_GRADIENT } further_reader;
+
+static net build(ebb_dtype dtype, ebb_pool_attrs attrs, further_reader reader)
+{
+    net n = { .graph = ebb_graph_create("pools") };
+    n.x = ebb_input(n.graph, "x", dtype, EBB_SHAPE(BATCH, CHANNELS, SIZE, SIZE));
+    n.relu = ebb_named(ebb_relu(n.x), "out_r");
+    n.y = ebb_named(ebb_max_pool(n.relu, attrs), "out_y");
+    n.loss = ebb_reduce_sum(ebb_sin(n.y), EBB_ALL_AXES, false);
+    if (reader == SECOND_POOL)
+        n.loss = ebb_add(
+            n.loss,
+            ebb_reduce_sum(ebb_max_pool(n.relu, (ebb_pool_attrs){ .window = EBB_INTS(4, 4) }),
+                           EBB_ALL_AXES, false));
+    if (reader == SUM)
+        n.loss = ebb_add(n.loss, ebb_reduce_sum(n.relu, EBB_ALL_AXES, false));
+    const ebb_node by = reader == RAW_GRADIENT ? n.relu : n.x;
+    ck_assert_int_eq(ebb_gradients(n.loss, &by, 1, &n.dx), EBB_OK);
+    return n;
+}
+
+static int64_t count_hits(further_reader reader, bool with_gradient)
+{
+    const net n = build(EBB_F32, (ebb_pool_attrs){ .window = EBB_INTS(2, 2) }, reader);
+    const ebb_node outputs[3] = { n.loss, reader == OUTPUT ? n.relu : n.y, n.dx };
+    uint32_t *map = calloc(ebb_graph_n_nodes(n.graph) + 1, sizeof *map);
+    ebb_graph *made;
+    ebb_error error;
+    int64_t hits;
+    ck_assert_msg(!ebb_pass_run("pools", n.graph, outputs, with_gradient ? 3 : 2, NULL, &made, map,
+                                &hits, &error),
+                  "%s", error.message);
+    if (hits) { /* relu and its mask work on what is pooled */
+        const ebb_node y = ebb_graph_node(made, map[n.y.id]);
+        ck_assert_str_eq(ebb_node_op(y)->name, "relu");
+        ck_assert_str_eq(ebb_node_name(y), "out_y");
+        if (with_gradient)
+            ck_assert_str_eq(ebb_node_op(ebb_graph_node(made, map[n.dx.id]))->name,
+                             "max_pool_grad");
+    }
+    ebb_graph_destroy(made);
+    ebb_graph_destroy(n.graph);
+    free(map);
+    return hits;
+}
+
+START_TEST(applies_where_nobody_else_reads)
+{
+    ck_assert_int_eq(count_hits(NOBODY, true), 1);
+    ck_assert_int_eq(count_hits(NOBODY, false), 1);
+    ck_assert_int_eq(count_hits(OUTPUT, true), 0);
+    ck_assert_int_eq(count_hits(SECOND_POOL, true), 0);
+    ck_assert_int_eq(count_hits(SUM, true), 0);
+    ck_assert_int_eq(count_hits(RAW_GRADIENT, true), 0);
+}
+END_TEST
+
+/* clang-format off */
+static const ebb_pool_attrs windows[] = {
+    { .window = { 2, { 2, 2 } } },
+    { .window = { 2, { 3, 3 } }, .stride = { 2, { 2, 2 } } },
+    { .window = { 2, { 3, 3 } }, .stride = { 2, { 2, 2 } }, .padding = { 2, { 1, 1 } } },
+    { .window = { 2, { 3, 2 } }, .stride = { 2, { 1, 3 } }, .ceil_mode = true },
+    { .window = { 2, { 2, 2 } }, .dilation = { 2, { 3, 2 } }, .stride = { 2, { 2, 1 } } },
+};
+/* clang-format on */
+
+/* Many ties, zeros of both signs, windows without a positive value, NaN and infinities. */
+static double value_at(int i)
+{
+    static const double special[] = { NAN, -INFINITY, INFINITY, -0.0, 0.0 };
+    const unsigned hash = ((unsigned)i + 1) * 2654435761U >> 16;
+    if (i / SIZE % 4 == 3)
+        return -(double)(hash % 5);
+    return hash % 19 == 0 ? special[hash / 19 % 5] : (double)(hash % 7) - 4;
+}
+
+/* With the pass and without, in F32 and F64. */
+START_TEST(same_bits)
+{
+    const ebb_pool_attrs attrs = windows[_i / 2];
+    const ebb_dtype dtype = _i % 2 ? EBB_F64 : EBB_F32;
+    double results[2][2][N] = { { { 0 } } }; /* used as memory for either type */
+    double x[N];
+    for (int i = 0; i < N; i++) {
+        if (dtype == EBB_F64)
+            x[i] = value_at(i);
+        else
+            ((float *)x)[i] = (float)value_at(i);
+    }
+    for (int off = 0; off < 2; off++) {
+        const net n = build(dtype, attrs, NOBODY);
+        const ebb_node fetches[] = { n.y, n.dx };
+        ebb_executable *e = compile_with(n.graph, &(ebb_compile_options){ .fetches = fetches,
+                                                                          .n_fetches = 2,
+                                                                          .backend = "reference",
+                                                                          .skip_passes = off });
+        run(e, &FEED(n.x, x), 1,
+            (ebb_fetch[]){ FETCH(n.y, results[off][0]), FETCH(n.dx, results[off][1]) }, 2);
+        ebb_executable_destroy(e);
+        ebb_graph_destroy(n.graph);
+    }
+    if (dtype == EBB_F32) {
+        for (int i = 0; i < 2 * 2 * 2 * N; i++) /* one NaN is as good as another */
+            if (isnan(((float *)results)[i]))
+                ((float *)results)[i] = 99;
+    } else {
+        for (int i = 0; i < 2 * 2 * N; i++)
+            if (isnan(((double *)results)[i]))
+                ((double *)results)[i] = 99;
+    }
+    ck_assert_int_eq(memcmp(results[0], results[1], sizeof results[0]), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("pools");
+    TCase *tcase = tcase_create("relu");
+    tcase_add_test(tcase, applies_where_nobody_else_reads);
+    tcase_add_loop_test(tcase, same_bits, 0, 2 * (int)(sizeof windows / sizeof *windows));
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
