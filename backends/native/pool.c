@@ -111,14 +111,14 @@ static double mean_factor(const pool_state *s, const int64_t *at)
 }
 
 /* The results of a chain in the row `at`. */
-static void compute_chain(const pool_state *s, const ebb_call *call, int64_t batch,
-                          const chain *chain, int64_t *at, row_scratch *row)
+static void compute_chain(const pool_state *s, const ebb_call *call, int64_t batch, const chain *c,
+                          int64_t *at, row_scratch *row)
 {
     int64_t to = batch * s->to_batch, from = batch * s->from_batch;
-    at[2] = chain->first;
+    at[2] = c->first;
     const ebb_pool_places places = {
         .n = s->run,
-        .n_places = chain->n,
+        .n_places = c->n,
         .from_step = s->shift * s->from_stride[2],
         .to_step = s->period * s->to_stride[2],
         .n_taps = gather_taps(s, at, row),
