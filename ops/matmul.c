@@ -26,17 +26,17 @@ static ebb_status infer_matmul(const ebb_infer *infer)
     if (rank < 2 || b->shape.rank < 2)
         return ebb_infer_fail(infer, EBB_BAD_SHAPE, "a matrix has rank 2 at least: %s, %s", text_a,
                               text_b);
+    const int64_t *da = a->shape.dims + rank - 2, *db = b->shape.dims + b->shape.rank - 2;
+    if (da[!attrs->transpose_a] != db[attrs->transpose_b])
+        return ebb_infer_fail(infer, EBB_BAD_SHAPE, "inner dimensions differ: %s%s, %s%s", text_a,
+                              attrs->transpose_a ? " transposed" : "", text_b,
+                              attrs->transpose_b ? " transposed" : "");
     bool batches_equal = rank == b->shape.rank;
     for (int i = 0; i < rank - 2 && batches_equal; i++)
         batches_equal = a->shape.dims[i] == b->shape.dims[i];
     if (!batches_equal)
         return ebb_infer_fail(infer, EBB_BAD_SHAPE, "batch dimensions differ: %s, %s", text_a,
                               text_b);
-    const int64_t *da = a->shape.dims + rank - 2, *db = b->shape.dims + rank - 2;
-    if (da[!attrs->transpose_a] != db[attrs->transpose_b])
-        return ebb_infer_fail(infer, EBB_BAD_SHAPE, "inner dimensions differ: %s%s, %s%s", text_a,
-                              attrs->transpose_a ? " transposed" : "", text_b,
-                              attrs->transpose_b ? " transposed" : "");
     infer->results[0] = *a;
     infer->results[0].shape.dims[rank - 2] = da[attrs->transpose_a];
     infer->results[0].shape.dims[rank - 1] = db[!attrs->transpose_b];
@@ -198,13 +198,15 @@ static ebb_node multiply_stacked(ebb_node a, ebb_node b, ebb_matmul_attrs attrs)
 ebb_node(ebb_matmul_with)(ebb_node a, ebb_node b, ebb_matmul_attrs attrs)
 {
     const ebb_shape *sa = &ebb_node_type(a)->shape, *sb = &ebb_node_type(b)->shape;
-    ebb_shape batch;
-    if (a.graph == b.graph && sa->rank >= 2 && sb->rank >= 2 && (sa->rank > 2 || sb->rank > 2)) {
-        if (sb->rank == 2 && !attrs.transpose_a &&
-            sa->dims[sa->rank - 1] == sb->dims[attrs.transpose_b] &&
-            ebb_node_type(a)->dtype == ebb_node_type(b)->dtype)
+    /* What does not fit is refused as it was given, before anything is broadcast. */
+    const bool fits = a.graph == b.graph && sa->rank >= 2 && sb->rank >= 2 &&
+                      ebb_node_type(a)->dtype == ebb_node_type(b)->dtype &&
+                      sa->dims[sa->rank - (attrs.transpose_a ? 2 : 1)] ==
+                          sb->dims[sb->rank - (attrs.transpose_b ? 1 : 2)];
+    if (fits && (sa->rank > 2 || sb->rank > 2)) {
+        if (sb->rank == 2 && !attrs.transpose_a)
             return multiply_stacked(a, b, attrs);
-        ebb_shape batch_a = batch_of(sa), batch_b = batch_of(sb);
+        ebb_shape batch_a = batch_of(sa), batch_b = batch_of(sb), batch;
         if (ebb_shape_broadcast(&batch_a, &batch_b, &batch)) {
             a = broadcast_batch(a, &batch);
             b = broadcast_batch(b, &batch);

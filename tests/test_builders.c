@@ -314,7 +314,8 @@ START_TEST(refused_products)
                  "matmul: inner dimensions differ: ", "x f64[100,784], w f64[128,10]");
     g = ebb_graph_create("g");
     assert_fails(ebb_matmul(input(g, "x", EBB_SHAPE(3, 2, 4)), input(g, "w", EBB_SHAPE(5, 2))),
-                 EBB_BAD_SHAPE, "matmul: inner dimensions differ", "f64[3,2,4]");
+                 EBB_BAD_SHAPE, "matmul: inner dimensions differ: [3,2,4], [5,2]",
+                 "x f64[3,2,4], w f64[5,2]");
     g = ebb_graph_create("g");
     assert_fails(ebb_matmul(input(g, "x", EBB_SHAPE(3, 2, 4)), input(g, "w", EBB_SHAPE(2, 4, 2))),
                  EBB_BAD_SHAPE, "matmul: batch dimensions differ", "x f64[3,2,4], w f64[2,4,2]");
