@@ -14,7 +14,7 @@ if [ "$version" != 14 ]; then
     exit 0
 fi
 folders=
-for folder in include graph ops autodiff passes runtime backends nn io examples tests bench tools; do
+for folder in include graph ops autodiff passes runtime backends nn io training examples docs tests bench tools; do
     [ ! -d "$folder" ] || folders="$folders $folder"
 done
 # shellcheck disable=SC2086
