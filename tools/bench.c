@@ -56,7 +56,9 @@ static ebb_status feed_input(bench_job *job, ebb_node node)
         return out_of_memory(job);
     job->n_random++;
     const bool is_float = ebb_dtype_is_float(value->type.dtype);
-    ebb_init init = { .kind = is_float ? EBB_INIT_UNIFORM : EBB_INIT_CONSTANT, .b = is_float, .seed = 1 };
+    ebb_init init = { .kind = is_float ? EBB_INIT_UNIFORM : EBB_INIT_CONSTANT,
+                      .b = is_float,
+                      .seed = 1 };
     ebb_init_fill(&init, tool_full_name(node, name), value);
     feed->value = *value;
     return EBB_OK;
