@@ -79,13 +79,20 @@ static void make_blocks(plan *p, uint8_t *taken)
 
 /* ---- greedy by size ---- */
 
-static bool is_larger(const block *blocks, int64_t a, int64_t b)
+/* What comes first: large blocks, or long and large ones. */
+static double weight_of(const block *b, bool by_area)
 {
-    return blocks[a].units != blocks[b].units ? blocks[a].units > blocks[b].units : a < b;
+    return (double)b->units * (by_area ? (double)(b->last - b->first + 1) : 1);
+}
+
+static bool is_larger(const block *blocks, bool by_area, int64_t a, int64_t b)
+{
+    const double x = weight_of(&blocks[a], by_area), y = weight_of(&blocks[b], by_area);
+    return x != y ? x > y : a < b;
 }
 
 /* Heap sort, the largest block first. */
-static void sort_by_size(const block *blocks, int64_t n, int64_t *order)
+static void sort_by_size(const block *blocks, int64_t n, bool by_area, int64_t *order)
 {
     for (int64_t i = 0; i < n; i++)
         order[i] = i;
@@ -100,9 +107,9 @@ static void sort_by_size(const block *blocks, int64_t n, int64_t *order)
             root = 0;
         }
         for (int64_t child; (child = 2 * root + 1) <= end; root = child) {
-            if (child < end && is_larger(blocks, order[child], order[child + 1]))
+            if (child < end && is_larger(blocks, by_area, order[child], order[child + 1]))
                 child++;
-            if (!is_larger(blocks, order[root], order[child]))
+            if (!is_larger(blocks, by_area, order[root], order[child]))
                 break;
             int64_t swapped = order[root];
             order[root] = order[child];
@@ -112,14 +119,15 @@ static void sort_by_size(const block *blocks, int64_t n, int64_t *order)
 }
 
 /* Each block goes into the smallest gap between those already placed that live at the same time. */
-static bool place_by_size(plan *p)
+static bool place_by_size(plan *p, bool by_area)
 {
+    p->peak = 0;
     size_t bytes = (size_t)p->n_blocks * sizeof(int64_t);
     int64_t *order = ebb_allocate(p->allocator, bytes);
     int64_t *placed = ebb_allocate(p->allocator, bytes); /* by ascending offset */
     bool done = order && placed;
     if (done)
-        sort_by_size(p->blocks, p->n_blocks, order);
+        sort_by_size(p->blocks, p->n_blocks, by_area, order);
     for (int64_t k = 0; done && k < p->n_blocks; k++) {
         block *b = &p->blocks[order[k]];
         size_t end = 0, best_gap = SIZE_MAX, best = SIZE_MAX;
@@ -332,6 +340,7 @@ static void give_piece(pieces *s, int64_t i)
 
 static bool place_by_time(plan *p)
 {
+    p->peak = 0;
     const ebb_allocator *a = p->allocator;
     size_t bytes = (size_t)p->n_blocks * sizeof(int64_t);
     int64_t *lasts = ebb_allocate(a, bytes), *by_last = ebb_allocate(a, bytes);
@@ -371,6 +380,17 @@ static bool place_by_time(plan *p)
 
 /* ---- all ---- */
 
+/* If they are better than those there were. */
+static bool take_offsets(const plan *p, size_t *offsets, size_t *peak_bytes)
+{
+    if (p->peak * EBB_ALIGNMENT >= *peak_bytes)
+        return true;
+    for (int64_t i = 0; i < p->n; i++)
+        offsets[i] = p->block_of[i] < 0 ? 0 : p->blocks[p->block_of[i]].offset * EBB_ALIGNMENT;
+    *peak_bytes = p->peak * EBB_ALIGNMENT;
+    return true;
+}
+
 ebb_status ebb_plan_memory(const ebb_interval *intervals, int64_t n, ebb_plan_strategy strategy,
                            const ebb_allocator *allocator, size_t *offsets, size_t *peak_bytes)
 {
@@ -398,14 +418,17 @@ ebb_status ebb_plan_memory(const ebb_interval *intervals, int64_t n, ebb_plan_st
     }
     if (done) {
         make_blocks(&p, taken);
-        bool by_size = strategy == EBB_PLAN_BY_SIZE ||
-                       (strategy == EBB_PLAN_AUTO && p.n_blocks <= EBB_PLAN_SMALL);
-        done = by_size ? place_by_size(&p) : place_by_time(&p);
+        const bool is_small = p.n_blocks <= EBB_PLAN_SMALL;
+        *peak_bytes = SIZE_MAX;
+        if (strategy == EBB_PLAN_BY_SIZE || (strategy == EBB_PLAN_AUTO && is_small))
+            done = place_by_size(&p, false) && take_offsets(&p, offsets, peak_bytes);
+        if (done && strategy == EBB_PLAN_AUTO && is_small)
+            done = place_by_size(&p, true) && take_offsets(&p, offsets, peak_bytes);
+        if (done && strategy != EBB_PLAN_BY_SIZE)
+            done = place_by_time(&p) && take_offsets(&p, offsets, peak_bytes);
     }
-    for (int64_t i = 0; done && i < n; i++)
-        offsets[i] = p.block_of[i] < 0 ? 0 : p.blocks[p.block_of[i]].offset * EBB_ALIGNMENT;
-    if (done)
-        *peak_bytes = p.peak * EBB_ALIGNMENT;
+    if (!done)
+        *peak_bytes = 0;
     ebb_release(allocator, taken, (size_t)n);
     ebb_release(allocator, p.blocks, blocks_bytes);
     ebb_release(allocator, p.block_of, ids_bytes);

@@ -13,7 +13,8 @@ typedef struct ebb_interval {
 } ebb_interval;
 
 typedef enum ebb_plan_strategy {
-    EBB_PLAN_AUTO,    /* up to EBB_PLAN_SMALL intervals by size, more by time */
+    EBB_PLAN_AUTO, /* the best of these, and of size times duration; with more than EBB_PLAN_SMALL
+ blocks by time */
     EBB_PLAN_BY_SIZE, /* greedy by size, best fit (Pisarchyk & Lee 2020, arXiv 2001.03288): O(n^2)
                        */
     EBB_PLAN_BY_TIME  /* in order of time from lists of free blocks by size: O(n) */

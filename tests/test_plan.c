@@ -108,7 +108,8 @@ static void check_random_intervals(int round)
         peaks[s] = plan(intervals, n, s ? EBB_PLAN_BY_TIME : EBB_PLAN_BY_SIZE, offsets);
         check_plan(intervals, n, offsets, peaks[s]);
     }
-    ck_assert_uint_eq(plan(intervals, n, EBB_PLAN_AUTO, offsets), peaks[0]);
+    ck_assert_uint_le(plan(intervals, n, EBB_PLAN_AUTO, offsets),
+                      peaks[0] < peaks[1] ? peaks[0] : peaks[1]);
 }
 
 START_TEST(random_intervals)
