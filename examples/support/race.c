@@ -1,6 +1,7 @@
 /* Training side by side. */
 #include "support/race.h"
 
+#include "support/draw.h"
 #include "support/progress.h"
 #include "support/stop.h"
 
@@ -14,15 +15,27 @@ enum { MAX_ENTRANTS = 8, N_ROWS = 12 };
 static void make_steps(const race_options *race, image_trainer *trainers, double *losses)
 {
     const trainer_options *options = &trainers[0].options;
-    int64_t *order = trainers[0].order, epoch = trainers[0].n_steps;
+    const int64_t n = options->data->train.n, epoch = trainers[0].n_steps;
+    int64_t *order = trainers[0].order;
+    uint64_t state = options->seed << 32;
     progress_bar progress;
     progress_start(&progress, "training", race->n_steps);
     for (int64_t i = 0; i < race->n_steps; i++) {
-        if (i % epoch == 0)
-            ebb_shuffle(order, options->data->train.n, options->seed, (uint64_t)(i / epoch));
-        for (int k = 0; k < race->n_entrants; k++)
-            losses[k * race->n_steps + i] =
-                trainer_step(&trainers[k], order + i % epoch * options->batch, NULL);
+        const int64_t *batch = order;
+        if (race->as_in_book) {
+            for (int64_t j = 0; j < options->batch; j++)
+                order[j] = draw_index(&state, n);
+        } else {
+            if (i % epoch == 0)
+                ebb_shuffle(order, n, options->seed, (uint64_t)(i / epoch));
+            batch += i % epoch * options->batch;
+        }
+        for (int k = 0; k < race->n_entrants; k++) {
+            double *loss = &losses[k * race->n_steps + i];
+            *loss = trainer_step(&trainers[k], batch, NULL);
+            if (race->as_in_book)
+                *loss = trainer_loss(&trainers[k], NULL);
+        }
         progress_step(&progress, i + 1, losses[i]);
     }
     progress_end(&progress);
@@ -38,6 +51,24 @@ static void print_losses(const race_options *race, const plot_series *means)
         printf("\n%10" PRId64, i);
         for (int k = 0; k < race->n_entrants; k++)
             printf(" %12.4f", means[k].y[i - 1]);
+    }
+    printf("\n");
+}
+
+/* The mean of the last steps that there are, up to n_last. */
+static void print_last(const race_options *race, const double *losses)
+{
+    const int64_t n = race->n_last < race->n_steps ? race->n_last : race->n_steps;
+    char name[32];
+    if (n < 1)
+        return;
+    snprintf(name, sizeof name, "last %" PRId64, n);
+    printf("%10s", name);
+    for (int k = 0; k < race->n_entrants; k++) {
+        double sum = 0;
+        for (int64_t i = race->n_steps - n; i < race->n_steps; i++)
+            sum += losses[k * race->n_steps + i];
+        printf(" %12.4f", sum / (double)n);
     }
     printf("\n");
 }
@@ -68,6 +99,7 @@ void race_run(const race_options *race, const output_folder *output, const char 
         };
     }
     print_losses(race, means);
+    print_last(race, losses);
     printf("%10s", "accuracy");
     for (int k = 0; k < n; k++) {
         printf(" %12.4f", trainer_evaluate(&trainers[k], &trainers[0].options.data->test));

@@ -10,6 +10,9 @@ typedef struct race_options {
     int n_entrants;                  /* 1 to 8 */
     int64_t n_steps;
     int64_t smoothed; /* losses are shown as means of so many steps */
+    int64_t n_last;   /* the mean loss of so many last steps is printed, too; 0: not */
+    bool as_in_book;  /* batches are drawn with replacement, and their losses are those after the
+                         update */
     const char *title;
 } race_options;
 

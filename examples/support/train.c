@@ -15,7 +15,18 @@ static ebb_node put_images(ebb_graph *graph, const trainer_options *options)
                      EBB_SHAPE(options->batch, set->channels, set->height, set->width));
 }
 
-/* The step fetches loss and accuracy and makes the updates. */
+/* It fetches loss and accuracy. */
+static void compile_step(const image_trainer *trainer, bool skip_updates, ebb_executable **run)
+{
+    ebb_compile_options how = { .fetches = (ebb_node[]){ trainer->loss, trainer->accuracy },
+                                .n_fetches = 2,
+                                .store = trainer->store,
+                                .skip_updates = skip_updates,
+                                .backend = trainer->options.backend,
+                                .n_threads = trainer->options.n_threads };
+    need_graph(trainer->graph, ebb_compile(trainer->graph, &how, run));
+}
+
 static void make_step(image_trainer *trainer)
 {
     const trainer_options *options = &trainer->options;
@@ -26,12 +37,7 @@ static void make_step(image_trainer *trainer)
     trainer->loss = ebb_named(ebb_softmax_cross_entropy(trainer->scores, trainer->t), "loss");
     trainer->accuracy = ebb_named(ebb_nn_accuracy(trainer->scores, trainer->t), "accuracy");
     need_graph(g, ebb_nn_minimize(trainer->loss, &options->rule));
-    ebb_compile_options how = { .fetches = (ebb_node[]){ trainer->loss, trainer->accuracy },
-                                .n_fetches = 2,
-                                .store = trainer->store,
-                                .backend = options->backend,
-                                .n_threads = options->n_threads };
-    need_graph(g, ebb_compile(g, &how, &trainer->step));
+    compile_step(trainer, false, &trainer->step);
 }
 
 static void make_test(image_trainer *trainer)
@@ -73,28 +79,42 @@ void trainer_close(image_trainer *trainer)
     ebb_tensor_finish(&trainer->classes);
     ebb_executable_destroy(trainer->step);
     ebb_executable_destroy(trainer->test);
+    ebb_executable_destroy(trainer->watch);
     ebb_graph_destroy(trainer->graph);
     ebb_graph_destroy(trainer->test_graph);
     ebb_store_destroy(trainer->store);
 }
 
-double trainer_step(image_trainer *trainer, const int64_t *indices, double *accuracy)
+/* Runs an executable of the step's graph on the batch that is in memory. */
+static double run_batch(image_trainer *trainer, ebb_executable *run, double *accuracy)
 {
     float loss = 0;
     double right = 0;
-    ebb_error error;
-    need(ebb_image_set_batch(&trainer->options.data->train, indices, trainer->options.batch,
-                             &trainer->images, &trainer->labels, &error),
-         error.message);
     ebb_feed feeds[] = { { trainer->x, trainer->images }, { trainer->t, trainer->labels } };
     ebb_fetch fetches[] = {
         { trainer->loss, ebb_tensor_borrow(EBB_F32, EBB_SCALAR, &loss) },
         { trainer->accuracy, ebb_tensor_borrow(EBB_F64, EBB_SCALAR, &right) },
     };
-    need_run(trainer->step, ebb_run(trainer->step, feeds, 2, fetches, accuracy ? 2 : 1));
+    need_run(run, ebb_run(run, feeds, 2, fetches, accuracy ? 2 : 1));
     if (accuracy)
         *accuracy = right;
     return (double)loss;
+}
+
+double trainer_step(image_trainer *trainer, const int64_t *indices, double *accuracy)
+{
+    ebb_error error;
+    need(ebb_image_set_batch(&trainer->options.data->train, indices, trainer->options.batch,
+                             &trainer->images, &trainer->labels, &error),
+         error.message);
+    return run_batch(trainer, trainer->step, accuracy);
+}
+
+double trainer_loss(image_trainer *trainer, double *accuracy)
+{
+    if (!trainer->watch)
+        compile_step(trainer, true, &trainer->watch);
+    return run_batch(trainer, trainer->watch, accuracy);
 }
 
 /* Returns the accuracy on the test images; losses[0..n_steps) become those of the steps. */

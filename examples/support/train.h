@@ -33,11 +33,11 @@ typedef struct image_trainer {
     ebb_graph *graph; /* of the training step */
     ebb_node x, t, scores, loss, accuracy;
     ebb_graph *test_graph;
-    ebb_node test_x, prediction; /* the class with the largest score */
-    ebb_executable *step, *test;
-    ebb_tensor images, labels, classes; /* of a batch */
-    int64_t *order;                     /* [training images] */
-    int64_t epoch;                      /* epochs made, with those before trainer_load */
+    ebb_node test_x, prediction;         /* the class with the largest score */
+    ebb_executable *step, *test, *watch; /* watch: the step without updates, NULL until needed */
+    ebb_tensor images, labels, classes;  /* of a batch */
+    int64_t *order;                      /* [training images] */
+    int64_t epoch;                       /* epochs made, with those before trainer_load */
 } image_trainer;
 
 /* All of these stop the program with a message if something fails. */
@@ -46,6 +46,8 @@ void trainer_close(image_trainer *trainer);
 /* One step with these `batch` training images; returns the loss before it. `accuracy` (NULL: not
  * wanted) becomes that of the batch. */
 double trainer_step(image_trainer *trainer, const int64_t *indices, double *accuracy);
+/* Loss, and accuracy if wanted, of the batch of the last step, by the weights as they are now. */
+double trainer_loss(image_trainer *trainer, double *accuracy);
 /* Goes `n_epochs` times through the training images, in another random order each time, with a
  * progress bar and a line for each epoch. `output` (NULL: no plot) gets NAME.svg with the loss of
  * every step and the accuracy on test images. */
