@@ -47,20 +47,7 @@ static ebb_node build_net(ebb_node x, bool training, const void *context)
 /* x[i] gets changes from -REACH to REACH of the trained one. */
 static void nudge_weight(image_trainer *trainer, double *x, double *losses, double *accuracies)
 {
-    ebb_executable *watch;
-    ebb_compile_options how = { .fetches = (ebb_node[]){ trainer->loss, trainer->accuracy },
-                                .n_fetches = 2,
-                                .store = trainer->store,
-                                .skip_updates = true,
-                                .backend = trainer->options.backend,
-                                .n_threads = 1 };
-    need_graph(trainer->graph, ebb_compile(trainer->graph, &how, &watch));
-    float loss = 0, weights[HIDDEN * CLASSES];
-    double accuracy = 0;
-    ebb_feed feeds[] = { { trainer->x, trainer->images }, { trainer->t, trainer->labels } };
-    ebb_fetch fetches[] = { { trainer->loss, ebb_tensor_borrow(EBB_F32, EBB_SCALAR, &loss) },
-                            { trainer->accuracy,
-                              ebb_tensor_borrow(EBB_F64, EBB_SCALAR, &accuracy) } };
+    float weights[HIDDEN * CLASSES];
     ebb_tensor value, copy = ebb_tensor_borrow(EBB_F32, EBB_SHAPE(HIDDEN, CLASSES), weights);
     need(ebb_store_get(trainer->store, "fc2/w", &value), ebb_store_message(trainer->store));
     for (int k = 0; k < HIDDEN * CLASSES; k++)
@@ -70,11 +57,8 @@ static void nudge_weight(image_trainer *trainer, double *x, double *losses, doub
         x[i] = -REACH + 2.0 * REACH * i / (N_NUDGES - 1);
         weights[0] = trained + (float)x[i];
         need(ebb_store_set(trainer->store, "fc2/w", &copy), ebb_store_message(trainer->store));
-        need_run(watch, ebb_run(watch, feeds, 2, fetches, 2));
-        losses[i] = (double)loss;
-        accuracies[i] = accuracy;
+        losses[i] = trainer_loss(trainer, &accuracies[i]);
     }
-    ebb_executable_destroy(watch);
 }
 
 static int count_values(const double *values, int n)

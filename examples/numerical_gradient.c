@@ -69,7 +69,7 @@ static double compare_gradients(ebb_node (*f)(ebb_node), ebb_shape shape, const 
     return value[0];
 }
 
-/* Arrows of -gradient on a lattice, a tenth as long. */
+/* Arrows of -gradient on a lattice, a twentieth as long. */
 static void draw_field(const char *backend, const output_folder *output)
 {
     static double places[2 * N_FIELD], slopes[2 * N_FIELD], x[2][N_FIELD], d[2][N_FIELD];
@@ -84,7 +84,7 @@ static void draw_field(const char *backend, const output_folder *output)
     for (int i = 0; i < N_FIELD; i++)
         for (int k = 0; k < 2; k++) {
             x[k][i] = places[2 * i + k];
-            d[k][i] = -0.1 * slopes[2 * i + k];
+            d[k][i] = -0.05 * slopes[2 * i + k];
         }
     const plot_series arrows = {
         .kind = PLOT_ARROWS, .x = x[0], .y = x[1], .dx = d[0], .dy = d[1], .n = N_FIELD

@@ -4,6 +4,7 @@
  * plus or minus 0.002 with the seed.
  *
  *     two_layer_net --data FOLDER | --synthetic [--iterations 10000] [--seed 1] ... */
+#include "support/draw.h"
 #include "support/options.h"
 #include "support/progress.h"
 #include "support/stop.h"
@@ -25,15 +26,6 @@ static ebb_node build_net(ebb_node x, bool training, const void *context)
     ebb_node hidden = ebb_relu(ebb_nn_linear(ebb_flatten(x, 1), HIDDEN, &layer));
     layer.name = "fc2";
     return ebb_nn_linear(hidden, CLASSES, &layer);
-}
-
-/* SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t draw_number(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
 }
 
 int main(int argc, char **argv)
@@ -78,7 +70,7 @@ int main(int argc, char **argv)
     progress_start(&progress, "training", iterations);
     for (int64_t i = 0; i < iterations; i++) {
         for (int64_t k = 0; k < batch; k++)
-            indices[k] = (int64_t)((draw_number(&state) >> 32) * (uint64_t)data.train.n >> 32);
+            indices[k] = draw_index(&state, data.train.n);
         loss = trainer_step(&trainer, indices, NULL);
         progress_step(&progress, i + 1, loss);
         if (i < n_losses) {

@@ -7,6 +7,7 @@ the book has them, and that the same seed gives the same output. docs/book.md ha
 
 import math
 import os
+import re
 import sys
 import tempfile
 
@@ -113,7 +114,88 @@ def check_chapter_5(bench):
         bench.check(after(out, f"{name}: mean difference")[0] < 1e-4, f"gradient check: {out}")
 
 
-CHECKS = [check_chapter_2, check_chapter_3, check_chapter_4, check_chapter_5]
+def race(out, row, n):
+    """The numbers of a row of a race's table."""
+    found = after(out, row)
+    return found if len(found) == n else [math.nan] * n
+
+
+def check_update_rules(bench):
+    out = bench.run("optimizers", "--steps", 150, "--threads", 1, pictures=["optimizers.svg", "optimizers_bowl.svg"])
+    for name, wanted in (
+        ("SGD", [1, -6.335, -1.8, 10, -2.579787, 0.697357, 30, -0.350393, 0.084782]),
+        ("Momentum", [1, -6.93, 1.6, 10, -4.347554, 0.0088, 30, 0.896414, 0.088086]),
+        ("AdaGrad", [1, -5.5, 0.5, 10, -1.489386, 4e-6, 30, -0.120162, 0]),
+        ("Adam ", [1, -6.7, 1.7, 10, -4.059419, -0.491846, 30, 0.136007, 0.318245]),
+    ):
+        bench.check(near(after(out, name), wanted, 1.5e-6), f"{name} in the bowl: {out}")
+    sgd, *others = race(out, "last 100", 4)
+    bench.check(sgd > 1.5 * max(others), f"SGD is slowest: {sgd} {others}")
+
+
+def check_starts(bench):
+    out = bench.run("initialization", "--steps", 150, "--threads", 1, pictures=["initialization_sigmoid.svg"])
+    spreads = {}
+    for line in out:
+        if line.startswith(("sigmoid", "ReLU", "tanh")):
+            name, _, row = line.rpartition("  std")
+            spreads[name.strip()] = numbers(row)[:5]
+    # First and last layer of the book's code; chance of the draw.
+    for name, first, last, tolerance in (
+        ("sigmoid std 1", 0.459, 0.440, 0.02),
+        ("sigmoid std 0.01", 0.025, 0.013, 0.002),
+        ("sigmoid Xavier", 0.207, 0.135, 0.015),
+        ("ReLU    std 0.01", 0.058, 0, 0.002),
+        ("ReLU    Xavier", 0.58, 0.18, 0.06),
+        ("ReLU    He", 0.82, 1.04, 0.3),
+    ):
+        found = spreads.get(name, [math.nan] * 5)
+        bench.check(near([found[0]], [first], 0.02) and near([found[4]], [last], tolerance), f"{name}: {found}")
+    bench.check(after(out, "that start equal: after 20 steps hidden neurons differ by up to")[0] < 1e-6, f"equal: {out}")
+    bench.check(after(out, "that start random: after 20 steps hidden neurons differ by up to")[0] > 1e-2, f"random: {out}")
+    small, xavier, he = race(out, "last 100", 3)
+    bench.check(small > 2.2 and he < xavier < small, f"race of starts: {small} {xavier} {he}")
+
+
+def check_batch_norm(bench):
+    out = bench.run("batch_norm", "--epochs", 4, "--images", 500, "--threads", 1, pictures=["batch_norm.svg"])
+    bench.check(after(out, "worst relative error")[0] < 1e-7, f"gradients of batch norm: {out}")
+    scales = [numbers(line) for line in out if len(line.split()) == 3 and line[0].isdigit()]
+    bench.check(len(scales) == 16 and all(0 <= a <= 1 for row in scales for a in row[1:]), f"scales: {scales}")
+
+
+def check_overfitting(bench):
+    out = bench.run(
+        "overfitting", "--epochs", 12, "--dropout-epochs", 12, "--threads", 1, pictures=["overfitting.svg"]
+    )
+    rows = [line for line in out if line.startswith(("nothing", "L2", "L1", "no dropout", "dropout"))]
+    bench.check(len(rows) == 5, f"cures: {out}")
+    bench.check(len(after(out, "nets alone:")) == 5 and "together" in line_with(out, "mean of them"), f"ensemble: {out}")
+
+
+def check_search(bench):
+    out = bench.run("search", "--trials", 9, "--epochs", 8, pictures=["search.svg"])
+    ranges = [re.findall(r"10\^(-\d\.\d\d)", line) for line in out if line.startswith("round ")]
+    widths = [float(high) - float(low) for _, _, low, high in ranges]
+    bench.check(len(ranges) == 3 and ranges[0] == ["-8.00", "-4.00", "-6.00", "-2.00"], f"rounds: {out}")
+    bench.check(max(widths[1:]) < 3, f"the range of rates narrows: {widths}")
+    found = [after([line], "validation accuracy")[0] for line in out if "validation accuracy" in line]
+    bench.check(len(found) == 5 and found == sorted(found, reverse=True), f"search: {out}")
+    more = bench.run("search", "--trials", 9, "--epochs", 8, "--workers", 3)
+    bench.check(more == out, f"the number of threads does not matter: {more}")
+
+
+CHECKS = [
+    check_chapter_2,
+    check_chapter_3,
+    check_chapter_4,
+    check_chapter_5,
+    check_update_rules,
+    check_starts,
+    check_batch_norm,
+    check_overfitting,
+    check_search,
+]
 
 
 def check_seeds(report, folder):
