@@ -29,12 +29,13 @@ static void check_gradient(const example_data *data, uint64_t seed)
     for (int i = 1; i <= 2; i++) {
         char name[32];
         snprintf(name, sizeof name, "fc%d", i);
-        y = ebb_nn_linear(y, CHECK_WIDTH, &(ebb_nn_linear_options){ .name = name, .seed = seed });
+        y = ebb_nn_linear(y, CHECK_WIDTH,
+                          &(ebb_nn_linear_options){ .name = name, .init.seed = seed });
         snprintf(name, sizeof name, "norm%d", i);
         y = ebb_relu(
             ebb_nn_batch_norm(y, &(ebb_nn_batch_norm_options){ .name = name, .epsilon = 1e-6 }));
     }
-    y = ebb_nn_linear(y, MLP_CLASSES, &(ebb_nn_linear_options){ .name = "fc3", .seed = seed });
+    y = ebb_nn_linear(y, MLP_CLASSES, &(ebb_nn_linear_options){ .name = "fc3", .init.seed = seed });
     ebb_node loss = ebb_softmax_cross_entropy(y, t);
 
     static const char *const names[] = { "fc1/w",       "norm1/scale", "norm1/shift", "fc2/w",
@@ -115,11 +116,11 @@ int main(int argc, char **argv)
     for (int s = 0; s < N_SCALES; s++) {
         const double scale = pow(10, -4.0 * s / (N_SCALES - 1));
         for (int k = 0; k < 2; k++) {
-            const mlp_options net = { .n_hidden = 5,
-                                      .init = EBB_NN_INIT_NORMAL,
-                                      .std = scale,
-                                      .batch_norm = k == 1,
-                                      .seed = (uint64_t)seed };
+            const mlp_options net = {
+                .n_hidden = 5,
+                .init = { .kind = EBB_NN_INIT_NORMAL, .std = scale, .seed = (uint64_t)seed },
+                .batch_norm = k == 1
+            };
             train(&(trainer_options){ .name = "batch_norm",
                                       .build = build_mlp,
                                       .context = &net,

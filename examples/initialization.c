@@ -192,9 +192,10 @@ int main(int argc, char **argv)
                                      .n_threads = (int)n_threads };
     train_equal(&common);
     const mlp_options nets[N_NETS] = {
-        { .n_hidden = 4, .init = EBB_NN_INIT_NORMAL, .std = 0.01, .seed = (uint64_t)seed },
-        { .n_hidden = 4, .init = EBB_NN_INIT_XAVIER, .seed = (uint64_t)seed },
-        { .n_hidden = 4, .init = EBB_NN_INIT_HE, .seed = (uint64_t)seed },
+        { .n_hidden = 4,
+          .init = { .kind = EBB_NN_INIT_NORMAL, .std = 0.01, .seed = (uint64_t)seed } },
+        { .n_hidden = 4, .init = { .kind = EBB_NN_INIT_XAVIER, .seed = (uint64_t)seed } },
+        { .n_hidden = 4, .init = { .kind = EBB_NN_INIT_HE, .seed = (uint64_t)seed } },
     };
     trainer_options entrants[N_NETS];
     for (int k = 0; k < N_NETS; k++) {

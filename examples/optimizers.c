@@ -125,7 +125,7 @@ int main(int argc, char **argv)
 
     example_data data;
     data_load(&data, folder, 5000, 1000, (uint64_t)seed);
-    const mlp_options net = { .n_hidden = 4, .seed = (uint64_t)seed };
+    const mlp_options net = { .n_hidden = 4, .init.seed = (uint64_t)seed };
     trainer_options entrants[N_RULES];
     for (int r = 0; r < N_RULES; r++)
         entrants[r] =

@@ -76,7 +76,7 @@ static void try_cures(const trainer_options *common, const int64_t n_epochs[2],
         const int64_t n = n_epochs[cures[c].is_dropout];
         const mlp_options net = { .n_hidden = N_HIDDEN,
                                   .dropout = cures[c].dropout,
-                                  .seed = common->seed };
+                                  .init.seed = common->seed };
         image_trainer trainer;
         open_net(&trainer, common, &net, &cures[c]);
         learn(&trainer, n, &curves[c]);
@@ -161,9 +161,9 @@ static void try_ensemble(const trainer_options *common, int64_t n_epochs)
     printf("%d nets alone:", N_MEMBERS);
     for (int m = 0; m < N_MEMBERS; m++) {
         const mlp_options net = { .n_hidden = N_HIDDEN,
-                                  .seed = common->seed + 1000 * (uint64_t)(m + 1) };
+                                  .init.seed = common->seed + 1000 * (uint64_t)(m + 1) };
         trainer_options options = *common;
-        options.seed = net.seed;
+        options.seed = net.init.seed;
         image_trainer trainer;
         open_net(&trainer, &options, &net, &cures[0]);
         learn(&trainer, n_epochs, NULL);

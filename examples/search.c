@@ -106,7 +106,7 @@ static void put_start(worker *w)
 static void open_worker(worker *w, search_run *search)
 {
     const ebb_image_set *set = &search->data->train;
-    const mlp_options net = { .n_hidden = N_HIDDEN, .seed = search->seed };
+    const mlp_options net = { .n_hidden = N_HIDDEN, .init.seed = search->seed };
     *w = (worker){ .search = search, .store = ebb_store_create(NULL) };
     ebb_graph *g = w->graph = ebb_graph_create("search");
     w->x =

@@ -13,9 +13,7 @@ ebb_node build_mlp(ebb_node x, bool training, const void *context)
 {
     const mlp_options *options = context;
     char name[32];
-    ebb_nn_linear_options layer = {
-        .name = name, .init = options->init, .std = options->std, .seed = options->seed
-    };
+    ebb_nn_linear_options layer = { .name = name, .init = options->init };
     ebb_node y = ebb_flatten(x, 1);
     for (int i = 1; i <= options->n_hidden; i++) {
         snprintf(name, sizeof name, "fc%d", i);
@@ -33,7 +31,7 @@ ebb_node build_mlp(ebb_node x, bool training, const void *context)
             snprintf(name, sizeof name, "dropout%d", i);
             y = ebb_nn_dropout(y, options->dropout,
                                &(ebb_nn_dropout_options){ .name = name,
-                                                          .seed = options->seed,
+                                                          .seed = options->init.seed,
                                                           .unscaled = true,
                                                           .inference = !training });
         }

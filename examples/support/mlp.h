@@ -9,11 +9,9 @@ enum { MLP_CLASSES = 10, MLP_WIDTH = 100 };
 
 typedef struct mlp_options {
     int n_hidden;     /* layers of MLP_WIDTH, with ReLU */
-    ebb_nn_init init; /* of the weights of all layers; biases are 0 */
-    double std;       /* of EBB_NN_INIT_NORMAL */
+    ebb_nn_init init; /* of the weights of all layers, default HE; biases are 0 */
     bool batch_norm;  /* with the book's epsilon of 1e-6 and its form of the running variance */
     double dropout;   /* ratio that is dropped, in the book's form; 0: none */
-    uint64_t seed;
 } mlp_options;
 
 /* A network_builder (train.h); `context` is a mlp_options. The variables are fc1/w [inputs, width],
