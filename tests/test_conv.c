@@ -229,7 +229,7 @@ static const shape_case special[] = {
     { CONV, S(1, 8, 9, 20), 5, L(1, 7), NONE, L(0, 3), NONE, 0, false, false },
     { CONV, S(1, 3, 10, 10), 4, L(4), L(2), L(1, 0, 2, 1), NONE, 0, false, false },
     { CONV, S(1, 4, 5, 5), 4, L(3), NONE, L(5), NONE, 0, false, false },
-    { CONV, S(4, 64, 4, 4), 72, L(3), NONE, L(1), NONE, 0, false, false }, /* as rows */
+    { CONV_BIAS, S(4, 64, 4, 4), 72, L(3), NONE, L(1), NONE, 0, false, false }, /* as rows */
     { CONV, S(7, 65, 7, 6), 64, L(3, 2), L(2), L(1, 0, 0, 1), NONE, 0, false, false },
     { CONV, S(16, 64, 2, 2), 64, L(3), NONE, L(2), L(2), 0, false, false },
     { CONV, S(5, 64, 16), 64, L(3), NONE, L(1), NONE, 0, false, false },

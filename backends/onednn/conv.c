@@ -206,11 +206,10 @@ static void describe_window(const ebb_conv *conv, dn_window *window)
 static bool prefers_rows(const operands *o, const ebb_conv *conv)
 {
     enum { MOST_PLACES = 16, LEAST_CHANNELS = 64, LEAST_ROWS = 64 };
-    return o->direction == BACKWARD_WEIGHTS && !o->bias && conv->groups == 1 &&
-           conv->w.n_taps > 1 && conv->w.n_counts <= MOST_PLACES &&
-           conv->channels >= LEAST_CHANNELS && conv->filters >= LEAST_CHANNELS &&
-           conv->batch * conv->w.n_counts >= LEAST_ROWS && lies_channels_last(o->x) &&
-           lies_channels_last(o->y);
+    return o->direction == BACKWARD_WEIGHTS && conv->groups == 1 && conv->w.n_taps > 1 &&
+           conv->w.n_counts <= MOST_PLACES && conv->channels >= LEAST_CHANNELS &&
+           conv->filters >= LEAST_CHANNELS && conv->batch * conv->w.n_counts >= LEAST_ROWS &&
+           lies_channels_last(o->x) && lies_channels_last(o->y);
 }
 
 static ebb_onednn_windows windows_of(const ebb_conv *conv, const ebb_onednn_state *state)
@@ -327,14 +326,38 @@ static dnnl_status_t describe(const ebb_region *region, const operands *o,
     return status;
 }
 
+/* What is done beside the primitives. */
+typedef struct extras {
+    ebb_onednn_windows windows; /* copied of x before */
+    int64_t bias_filters;       /* FORM_ROWS: the gradient of so many biases; 0: none */
+} extras;
+
+/* Sums of the columns of rows [n_rows, n]. */
+static void sum_rows(int64_t n_rows, int64_t n, const float *rows, float *sums)
+{
+    enum { COLUMNS = 64 };
+    for (int64_t j = 0; j < n; j += COLUMNS) {
+        const int width = n - j < COLUMNS ? (int)(n - j) : COLUMNS;
+        double partial[COLUMNS] = { 0 };
+        for (int64_t i = 0; i < n_rows; i++)
+            for (int k = 0; k < width; k++)
+                partial[k] += (double)rows[i * n + j + k];
+        for (int k = 0; k < width; k++)
+            sums[j + k] = (float)partial[k];
+    }
+}
+
 static ebb_status run_conv(const ebb_call *call)
 {
     ebb_onednn_state *state = call->state;
-    const ebb_onednn_windows *windows = state->more;
+    const extras *more = state->more;
     ebb_status status = EBB_OK;
-    if (windows)
-        ebb_onednn_windows_copy(windows, call->inputs[0],
-                                (void *)((char *)call->scratch + windows->start));
+    if (more)
+        ebb_onednn_windows_copy(&more->windows, call->inputs[0],
+                                (void *)((char *)call->scratch + more->windows.start));
+    if (more && more->bias_filters)
+        sum_rows(more->windows.batch * more->windows.w.n_counts, more->bias_filters,
+                 call->inputs[1], call->results[1]);
     if (state->before.handle)
         status = ebb_onednn_execute(state, &state->before, call->inputs, call->results,
                                     call->scratch, call->error);
@@ -389,23 +412,24 @@ static ebb_status bind_weights(const operands *o, const described *d, const ebb_
 }
 
 /* Room in the scratch for the windows of x. */
-static ebb_status place_windows(const described *d, const ebb_compile_env *env,
+static ebb_status place_windows(const operands *o, const described *d, const ebb_compile_env *env,
                                 ebb_onednn_state *state, ebb_kernel *kernel)
 {
-    ebb_onednn_windows *windows = env->allocate(env->context, sizeof *windows);
-    if (!windows)
+    extras *more = env->allocate(env->context, sizeof *more);
+    if (!more)
         return ebb_fail(env->error, EBB_OUT_OF_MEMORY, "oneDNN convolution: windows");
-    *windows = d->windows;
-    windows->start = (kernel->scratch_bytes + 63) / 64 * 64;
-    kernel->scratch_bytes = windows->start + ebb_onednn_windows_bytes(windows);
-    state->more = windows;
+    more->windows = d->windows;
+    more->windows.start = (kernel->scratch_bytes + 63) / 64 * 64;
+    more->bias_filters = d->form == FORM_ROWS && o->bias ? o->w->type->shape.dims[0] : 0;
+    kernel->scratch_bytes = more->windows.start + ebb_onednn_windows_bytes(&more->windows);
+    state->more = more;
     return EBB_OK;
 }
 
 static ebb_status bind_images(const operands *o, const described *d, ebb_onednn_state *state,
                               ebb_error *error)
 {
-    const ebb_onednn_windows *windows = state->more;
+    const extras *more = state->more;
     static const struct {
         int x, y, bias;
         ebb_onednn_place x_place, y_place, bias_place;
@@ -422,13 +446,13 @@ static ebb_status bind_images(const operands *o, const described *d, ebb_onednn_
     const bool is_product = d->form == FORM_ROWS;
     ebb_status status =
         ebb_onednn_bind(state, &state->main, is_product ? DNNL_ARG_WEIGHTS : rows[at].x,
-                        dn_desc_view(&d->x), windows ? EBB_ONEDNN_SCRATCH : rows[at].x_place,
-                        windows ? windows->start : rows[at].x_index, NULL, error);
+                        dn_desc_view(&d->x), more ? EBB_ONEDNN_SCRATCH : rows[at].x_place,
+                        more ? more->windows.start : rows[at].x_index, NULL, error);
     if (!status)
         status =
             ebb_onednn_bind(state, &state->main, is_product ? DNNL_ARG_SRC : rows[at].y,
                             dn_desc_view(&d->y), rows[at].y_place, rows[at].y_index, NULL, error);
-    if (!status && o->bias)
+    if (!status && o->bias && !is_product)
         status = ebb_onednn_bind(state, &state->main, rows[at].bias, dn_desc_view(&d->bias),
                                  rows[at].bias_place, rows[at].bias_index, NULL, error);
     return status;
@@ -444,7 +468,7 @@ ebb_status ebb_onednn_compile_conv(const ebb_region *region, const ebb_compile_e
     if (!status)
         status = ebb_onednn_make(state, d.pd, "convolution", env, kernel);
     if (!status && d.form != FORM_PLAIN)
-        status = place_windows(&d, env, state, kernel);
+        status = place_windows(&o, &d, env, state, kernel);
     if (!status)
         status = bind_images(&o, &d, state, env->error);
     if (!status)
