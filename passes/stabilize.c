@@ -152,6 +152,37 @@ static bool a_can_be_large(const ebb_match *match)
     return ebb_node_op(a) != &ebb_op_neg || ebb_node_op(ebb_node_input(a, 0)) != &ebb_op_abs;
 }
 
+/* ---- where the extremum is ---- */
+
+/* True for functions that grow strictly. In floats they grow at least weakly: f(x) < f(y) only if
+ * x < y, so an extremum of x is one of f(x) too. Where rounding makes several elements of f(x)
+ * equal to it, argmax of f(x) takes the first of them, argmax of x the one that really is. */
+static bool is_increasing(const ebb_op *op)
+{
+    return op == &ebb_op_softmax || op == &ebb_op_log_softmax || op == &ebb_op_exp ||
+           op == &ebb_op_expm1 || op == &ebb_op_sigmoid || op == &ebb_op_log_sigmoid ||
+           op == &ebb_op_softplus || op == &ebb_op_tanh || op == &ebb_op_atan || op == &ebb_op_erf;
+}
+
+/* softmax subtracts the same from all and divides all by the same along its axis only. */
+static bool argument_is_increasing(const ebb_match *match)
+{
+    if (match->op != &ebb_op_argmax && match->op != &ebb_op_argmin)
+        return false;
+    const ebb_op *op = ebb_node_op(match->inputs[0]);
+    const int rank = shape_of(match->inputs[0])->rank;
+    const bool has_axis = op == &ebb_op_softmax || op == &ebb_op_log_softmax;
+    return is_increasing(op) &&
+           (!has_axis || softmax_axis(ebb_node_attrs(match->inputs[0]), rank) ==
+                             softmax_axis(match->attrs, rank));
+}
+
+static ebb_node build_on_argument(const ebb_match *match)
+{
+    const ebb_node x = ebb_node_input(match->inputs[0], 0);
+    return ebb_emit(match->graph, match->op, &x, 1, match->attrs, NULL);
+}
+
 /* clang-format off */
 #define EXP_A OP(exp, A)
 #define EXP_MINUS_A OP(exp, OP(neg, A))
@@ -180,6 +211,11 @@ static const ebb_rule rules[] = {
          OP(mul, B, OP(sigmoid, A)), STABLE),
     RULE("(e^x-e^-x)/(e^x+e^-x)", OP(div, OP(sub, EXP_A, EXP_MINUS_A), OP(add, EXP_A, EXP_MINUS_A)),
          OP(tanh, A), STABLE),
+
+    RULE_TRAIT("argmax(f(x))", 0, "argmax(f(a)), argmin(f(a))", "argmax(a), argmin(a)", STABLE,
+               argument_is_increasing, build_on_argument,
+               "f is softmax or log_softmax over the same axis, or exp, expm1, sigmoid, "
+               "log_sigmoid, softplus, tanh, atan or erf"),
 };
 /* clang-format on */
 

@@ -21,8 +21,8 @@
 #define MAX_OUTPUTS 4
 
 static const ebb_rule_set *const sets[] = {
-    &ebb_rules_canonicalize, &ebb_rules_simplify,  &ebb_rules_shapes,
-    &ebb_rules_fold,         &ebb_rules_stabilize, &ebb_rules_views,
+    &ebb_rules_canonicalize, &ebb_rules_simplify, &ebb_rules_shapes, &ebb_rules_fold,
+    &ebb_rules_stabilize,    &ebb_rules_views,    &ebb_rules_freeze,
 };
 #define N_SETS (int)(sizeof sets / sizeof *sets)
 

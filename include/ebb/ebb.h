@@ -5,6 +5,7 @@
 
 #include <ebb/compile.h>
 #include <ebb/io.h>
+#include <ebb/model.h>
 #include <ebb/nn.h>
 #include <ebb/profile.h>
 #include <ebb/training.h>
