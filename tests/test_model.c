@@ -370,7 +370,7 @@ static const struct {
     { "{\"__metadata__\":{\"ebb.graph\":\"\",\"ebb.outputs\":\"4294967298\"}" W, EBB_BAD_FORMAT, "no list" },
     { GRAPH("%1 = variable {name=\\\"w\\\"} : f32[1]\\n") W, EBB_BAD_FORMAT,
       "output 0 of the model is %2, which its graph has not" },
-    { GRAPH("%1 = variable {name=\\\"w\\\"} : f32[1]\\n%2 = abacus %1 : f32[1]\\n") W, EBB_NOT_FOUND,
+    { GRAPH("%1 = variable {name=\\\"w\\\"} : f32[1]\\n%2 = abacus %1 : f32[1]\\n") W, EBB_BAD_FORMAT,
       "the graph of the model: line 2" },
     { GRAPH("%1 = variable {name=\\\"w\\\"} : f32[1]\\n%2 = neg %1 : f32[2]\\n") W, EBB_BAD_FORMAT,
       "the graph of the model: line 2" },

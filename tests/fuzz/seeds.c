@@ -151,6 +151,29 @@ static void write_weights(const char *folder)
     close_file(out, "metadata.safetensors");
 }
 
+static void write_models(const char *folder)
+{
+    char path[PATH_BYTES];
+    ebb_error error;
+    ebb_model *model;
+    const float w[6] = { 1, 2, 3, 4, 5, 6 };
+    ebb_store *store = ebb_store_create(NULL);
+    ebb_graph *graph = ebb_graph_create("model");
+    ebb_tensor value = ebb_tensor_borrow(EBB_F32, EBB_SHAPE(2, 3), w);
+    if (ebb_store_set(store, "fc/w", &value) != EBB_OK)
+        stop("store", ebb_store_message(store));
+    const ebb_node x = ebb_input(graph, "x", EBB_F32, EBB_SHAPE(1, 2));
+    ebb_scope_push(graph, "fc");
+    const ebb_node y =
+        ebb_matmul(x, ebb_square(ebb_variable(graph, "w", EBB_F32, EBB_SHAPE(2, 3), NULL)));
+    if (ebb_model_freeze(&y, 1, store, NULL, &model, &error) != EBB_OK ||
+        ebb_model_save(model, join(folder, "small.safetensors", path), &error) != EBB_OK)
+        stop("model", error.message);
+    ebb_model_destroy(model);
+    ebb_graph_destroy(graph);
+    ebb_store_destroy(store);
+}
+
 static void write_pictures(const char *folder)
 {
     static const uint8_t zeros[12];
@@ -183,11 +206,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*write)(const char *folder);
-    } formats[] = { { "text", write_texts },
-                    { "npy", write_arrays },
-                    { "png", write_pictures },
-                    { "safetensors", write_weights },
-                    { "idx", write_images } };
+    } formats[] = { { "text", write_texts },   { "npy", write_arrays },
+                    { "png", write_pictures }, { "safetensors", write_weights },
+                    { "model", write_models }, { "idx", write_images } };
     if (argc != 2)
         stop("usage", "seeds FOLDER");
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
