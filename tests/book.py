@@ -185,6 +185,24 @@ def check_search(bench):
     bench.check(more == out, f"the number of threads does not matter: {more}")
 
 
+def check_text(bench):
+    steps = 20 if bench.backend == "reference" else 80
+    # A text whose characters follow from those before: a b a c a b ...
+    path = os.path.join(bench.results, "text.txt")
+    with open(path, "w", encoding="ascii") as file:
+        file.write("abacabad\n" * 400)
+    for name, arguments in (("char_lstm", ("--hidden", 64)), ("transformer", ("--width", 32, "--layers", 1))):
+        common = (*arguments, "--steps", steps, "--threads", 1, "--letters", 40)
+        out = bench.run(name, *common, pictures=[f"{name}.svg"])
+        entropy = after(out, "entropy of single ones")[0]
+        held_out = after(out, "steps,")[0]
+        bench.check(abs(entropy - 2.8068) < 1e-4 and held_out < entropy * (1 if steps == 20 else 0.7), f"{name}: {out}")
+        out = bench.run(name, *common, "--text", path)
+        held_out = after(out, "steps,")[0]
+        bench.check(after(out, "entropy of single ones") == [1.4271], f"{name}: entropy {out}")
+        bench.check(steps == 20 or held_out < 0.1, f"{name} learns a simple text: {out}")
+
+
 CHECKS = [
     check_chapter_2,
     check_chapter_3,
@@ -195,15 +213,39 @@ CHECKS = [
     check_batch_norm,
     check_overfitting,
     check_search,
+    check_text,
 ]
 
 
 def check_seeds(report, folder):
     """The same seed gives the same lines, another one others."""
     with tempfile.TemporaryDirectory() as results:
-        for name, arguments in (("xor", ("--steps", 50)), ("losses", ())):
+        for name, arguments in (("xor", ("--steps", 50)), ("losses", ()), ("transformer", ("--steps", 3))):
             runs = [start(folder, name, *arguments, "--out", results, "--seed", seed)[1] for seed in (1, 1, 2)]
             report.check(runs[0] == runs[1] != runs[2], f"{name} repeats for a seed: {runs}")
+
+
+def check_nonsense(report, folder):
+    """One line on stderr that says what is wrong."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        file = os.path.join(nowhere, "file")
+        with open(file, "wb") as short:
+            short.write(b"too short")
+        for name, arguments, words in (
+            ("xor", ("--steps", 0), "--steps"),
+            ("losses", ("--data", nowhere), nowhere),
+            ("optimizers", ("--data", file), file),
+            ("batch_norm", ("--images", 5), "--images"),
+            ("overfitting", ("--epochs", "many"), "many"),
+            ("search", ("--workers", 1000), "--workers"),
+            ("search", ("--out", os.path.join(file, "deeper")), file),
+            ("char_lstm", ("--text", file), "too few"),
+            ("char_lstm", ("--text", os.path.join(nowhere, "none")), "none"),
+            ("transformer", ("--width", 20), "--width"),
+        ):
+            status, out, err = start(folder, name, "--out", nowhere, *arguments)
+            good = status != 0 and len(err) == 1 and words in err[0]
+            report.check(good, f"{name} {arguments}: status {status} {out} {err}")
 
 
 def main():
@@ -215,6 +257,7 @@ def main():
             for check in CHECKS:
                 check(bench)
     check_seeds(report, folder)
+    check_nonsense(report, folder)
     report.finish()
 
 
