@@ -3,13 +3,14 @@
 
     tutorial.py SOURCE_ROOT FOLDER_OF_PROGRAMS...
 
-A page NAME.md belongs to the program NAME.c beside it. Of its fenced blocks,
+A page NAME.md belongs to the program NAME.c beside it, which gets NAME.safetensors, if there is one. Of its fenced blocks,
 
-- ```c is a run of lines of that program, indented as one likes; ```c PATH one of the file PATH of the source tree;
+- ```c is a run of lines of that program, indented as one likes; ```c PATH or ```python PATH one of the file PATH of the
+  source tree;
 - ```text is a run of lines that the program prints, and so in order. Words must be equal, and so must integers, but not spaces; a
   number with a point may differ by 2 in its last digit, or by what ```text within 0.05 says.
 
-Other blocks (```sh, ```python, ``` alone) are not looked at.
+Other blocks (```sh, ``` alone) are not looked at.
 """
 
 import glob
@@ -65,14 +66,15 @@ def check_page(report, root, folders, page):
     program = next((p for p in (os.path.join(folder, name) for folder in folders) if os.path.exists(p)), None)
     if not report.check(program, f"{label} has a program {name}"):
         return
+    weights = glob.glob(os.path.splitext(page)[0] + ".safetensors")
     with tempfile.TemporaryDirectory() as place:
-        good, output = run([program], cwd=place, env=ENVIRONMENT)
+        good, output = run([program] + weights, cwd=place, env=ENVIRONMENT)
     report.check(good, f"{name} runs:\n{output}")
     printed, last = output.splitlines(), 0
     for match in FENCE.finditer(text):
         words, part = match.group(1).split(), match.group(2).splitlines()
         where = f"{label}:{text.count(chr(10), 0, match.start()) + 1}"
-        if words[:1] == ["c"]:
+        if words[:1] in (["c"], ["python"]):
             source = os.path.join(root, words[1]) if len(words) > 1 else os.path.splitext(page)[0] + ".c"
             with open(source, encoding="utf-8") as file:
                 good = contains(file.read().splitlines(), part)

@@ -28,7 +28,7 @@ int main(void)
     if (ebb_gradients(f, &x, 1, &slope) != EBB_OK || ebb_compile(g, &options, &run) != EBB_OK)
         stop(ebb_graph_message(g));
 
-    double at = 5, value, h = 1e-4;
+    double at = 5, value = 0, h = 1e-4;
     ebb_feed feed = { x, ebb_tensor_borrow(EBB_F64, EBB_SCALAR, &at) };
     ebb_fetch fetch = { slope, ebb_tensor_borrow(EBB_F64, EBB_SCALAR, &value) };
     if (ebb_run(run, &feed, 1, &fetch, 1) != EBB_OK)

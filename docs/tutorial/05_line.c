@@ -34,7 +34,7 @@ int main(void)
         stop(ebb_graph_message(g));
 
     /* Points near t = 2 x + 1. */
-    float xs[5] = { -1, -0.5f, 0, 0.5f, 1 }, ts[5] = { -0.9f, -0.1f, 1.1f, 1.9f, 3 }, value;
+    float xs[5] = { -1, -0.5f, 0, 0.5f, 1 }, ts[5] = { -0.9f, -0.1f, 1.1f, 1.9f, 3 }, value = 0;
     ebb_feed feeds[] = { { x, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(5), xs) },
                          { t, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(5), ts) } };
     ebb_fetch fetch = { loss, ebb_tensor_borrow(EBB_F32, EBB_SCALAR, &value) };

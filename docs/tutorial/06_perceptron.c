@@ -31,7 +31,7 @@ static void learn(const char *name, int hidden, float targets[4])
         ebb_compile(g, &options, &step) != EBB_OK)
         stop(ebb_graph_message(g));
 
-    float value, out[4];
+    float value = 0, out[4];
     ebb_feed feeds[] = { { x, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(4, 2), points) },
                          { t, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(4, 1), targets) } };
     ebb_fetch fetches[] = { { loss, ebb_tensor_borrow(EBB_F32, EBB_SCALAR, &value) },

@@ -62,7 +62,7 @@ int main(int argc, char **argv)
             sum += value;
         }
 
-        double right = 0, part;
+        double right = 0, part = 0;
         ebb_fetch result = { accuracy, ebb_tensor_borrow(EBB_F64, EBB_SCALAR, &part) };
         ebb_shuffle(order, test.n, 0, 0);
         for (int64_t i = 0; i < test.n / BATCH; i++) {

@@ -55,7 +55,7 @@ static float run(net *n, const ebb_image_set *set, int64_t first)
     ebb_error error;
     if (ebb_image_set_batch(set, indices, batch, &feeds[0].value, &feeds[1].value, &error))
         stop(error.message);
-    float value;
+    float value = 0;
     ebb_fetch fetch = { n->loss, ebb_tensor_borrow(EBB_F32, EBB_SCALAR, &value) };
     if (ebb_run(n->run, feeds, 2, &fetch, 1) != EBB_OK)
         stop(ebb_executable_message(n->run));

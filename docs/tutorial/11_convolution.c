@@ -75,8 +75,8 @@ int main(void)
     ebb_feed feeds[] = { { x, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(BATCH, 1, 28, 28), images) },
                          { t, ebb_tensor_borrow(EBB_I32, EBB_SHAPE(BATCH), labels) } };
     for (int epoch = 0; epoch < 2; epoch++) {
-        float value;
-        double part, right = 0, sum = 0;
+        float value = 0;
+        double part = 0, right = 0, sum = 0;
         ebb_fetch fetch_loss = { loss, ebb_tensor_borrow(EBB_F32, EBB_SCALAR, &value) };
         ebb_fetch fetch_part = { accuracy, ebb_tensor_borrow(EBB_F64, EBB_SCALAR, &part) };
         ebb_shuffle(order, TRAIN, 1, (uint64_t)epoch); /* images from TRAIN on are for the test */
