@@ -203,6 +203,28 @@ def check_text(bench):
         bench.check(steps == 20 or held_out < 0.1, f"{name} learns a simple text: {out}")
 
 
+def check_chapter_7(bench):
+    out = bench.run("convolution", pictures=["convolution.dot"])
+    for name, wanted in (
+        ("convolution:", [15, 16, 6, 15]),
+        ("with bias 3:", [18, 19, 9, 18]),
+        ("padding 1:", [7, 12, 10, 2, 4, 15, 16, 10, 10, 6, 15, 6, 8, 10, 4, 3]),
+        ("stride 2 on 7x7:", [15, 17, 15, 17, 15, 17, 15, 17, 15]),
+        ("maximum of 2x2:", [2, 3, 4, 2]),
+        ("mean of 2x2:", [1, 1.5, 2.25, 1]),
+    ):
+        bench.check(after(out, name) == wanted, f"{name} {after(out, name)}")
+    for line in (
+        "4x4, padding 1, stride 1, filter 3: 4x4",
+        "7x7, padding 0, stride 2, filter 3: 3x3",
+        "28x31, padding 2, stride 3, filter 5: 10x11",
+        "im2col of 1x3x7x7 for 5x5: 9x75",
+        "im2col of 10x3x7x7 for 5x5: 90x75",
+    ):
+        bench.check(line in out, f"{line}: {out}")
+    bench.check(after(out, "worst relative error")[0] < 1e-7, f"gradients of a convnet: {out}")
+
+
 CHECKS = [
     check_chapter_2,
     check_chapter_3,
@@ -213,6 +235,7 @@ CHECKS = [
     check_batch_norm,
     check_overfitting,
     check_search,
+    check_chapter_7,
     check_text,
 ]
 
@@ -223,6 +246,25 @@ def check_seeds(report, folder):
         for name, arguments in (("xor", ("--steps", 50)), ("losses", ()), ("transformer", ("--steps", 3))):
             runs = [start(folder, name, *arguments, "--out", results, "--seed", seed)[1] for seed in (1, 1, 2)]
             report.check(runs[0] == runs[1] != runs[2], f"{name} repeats for a seed: {runs}")
+
+
+def check_famous_nets(report, folder):
+    with tempfile.TemporaryDirectory() as results:
+        status, out, err = start(folder, "famous_nets", "--out", results)
+        found = {line.split()[0]: int(line.split()[1]) for line in out if "weights," in line}
+    wanted = {
+        "LeNet-5": 61706,
+        "SimpleConvNet": 433890,
+        "DeepConvNet": 123552,
+        "AlexNet": 60965224,
+        "VGG-16": 138357544,
+        "VGG-19": 143667240,
+        "GoogLeNet": 6998552,
+        "ResNet-18": 11689512,
+        "ResNet-34": 21797672,
+        "ResNet-50": 25557032,
+    }
+    report.check(status == 0 and found == wanted, f"famous nets: {found} {err}")
 
 
 def check_nonsense(report, folder):
@@ -257,6 +299,7 @@ def main():
             for check in CHECKS:
                 check(bench)
     check_seeds(report, folder)
+    check_famous_nets(report, folder)
     check_nonsense(report, folder)
     report.finish()
 
