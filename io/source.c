@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+/* Of a file that is read into memory whole. */
+#define MAX_FILE_BYTES (UINT64_C(1) << 40)
 #define CHUNK_BYTES ((size_t)1 << 16)
 /* inflateInit2: 15 bits of window, and 16 says gzip. */
 #define GZIP_WINDOW_BITS (15 + 16)
@@ -234,4 +236,40 @@ ebb_status ebb_source_count(ebb_source *source, uint64_t limit, uint64_t *n, ebb
             break;
     }
     return EBB_OK;
+}
+
+ebb_status ebb_source_read_all(const char *path, const ebb_allocator *allocator, char **bytes,
+                               size_t *n_bytes, ebb_error *error)
+{
+    ebb_source *source;
+    uint64_t size = 0;
+    *bytes = NULL;
+    *n_bytes = 0;
+    ebb_status status = ebb_source_open(path, allocator, &source, error);
+    if (status != EBB_OK)
+        return status;
+    status = ebb_source_count(source, MAX_FILE_BYTES + 1, &size, error);
+    if (status == EBB_OK && size > MAX_FILE_BYTES)
+        status = ebb_fail(error, EBB_LIMIT, "%s: larger than %llu bytes", path,
+                          (unsigned long long)MAX_FILE_BYTES);
+    if (status == EBB_OK)
+        status = ebb_source_rewind(source, error);
+    if (status == EBB_OK) {
+        *bytes = ebb_allocate(allocator, (size_t)size);
+        if (!*bytes)
+            status = ebb_fail(error, EBB_OUT_OF_MEMORY, "%s: no memory for %llu bytes", path,
+                              (unsigned long long)size);
+    }
+    if (status == EBB_OK) {
+        status = ebb_source_read(source, *bytes, (size_t)size, n_bytes, error);
+        if (status == EBB_OK && *n_bytes != size)
+            status = ebb_fail(error, EBB_IO, "%s: became shorter while it was read", path);
+        if (status != EBB_OK) {
+            ebb_release(allocator, *bytes, (size_t)size);
+            *bytes = NULL;
+            *n_bytes = 0;
+        }
+    }
+    ebb_source_close(source);
+    return status;
 }

@@ -21,5 +21,9 @@ ebb_status ebb_source_read(ebb_source *source, void *data, size_t size_bytes, si
 /* Counts the uncompressed bytes from here to the end, but at most `limit`, in constant memory; what
  * was counted is read. */
 ebb_status ebb_source_count(ebb_source *source, uint64_t limit, uint64_t *n, ebb_error *error);
+/* Reads a whole file, uncompressed, into memory to be released; *n_bytes may be 0. Errors: as
+ * above, and LIMIT; *bytes is NULL then. */
+ebb_status ebb_source_read_all(const char *path, const ebb_allocator *allocator, char **bytes,
+                               size_t *n_bytes, ebb_error *error);
 
 #endif

@@ -1,26 +1,15 @@
 /* Batch normalization as a layer: its parameters, and running statistics that updates keep. */
 #define EBB_NO_LOCATIONS
-#include <ebb/nn.h>
+#include "nn/nn.h"
 
 #include <math.h>
 
 static bool check_layer(ebb_node x, const ebb_nn_batch_norm_options *options)
 {
-    const ebb_type *type = ebb_node_type(x);
     const char *name = options ? options->name : NULL;
-    char text[EBB_NODE_TEXT_BYTES];
-    ebb_node_text(x, text);
-    if (!x.id)
-        ebb_graph_fail(x.graph, EBB_BAD_NODE, "nn_batch_norm: x is the none node");
-    else if (!name)
-        ebb_graph_fail(x.graph, EBB_BAD_NAME, "nn_batch_norm: the layer needs a name: x %s", text);
-    else if (type->shape.rank < 2)
-        ebb_graph_fail(x.graph, EBB_BAD_SHAPE,
-                       "nn_batch_norm \"%s\": x must be [batch, channels, ...]: x %s", name, text);
-    else if (!ebb_dtype_is_float(type->dtype))
-        ebb_graph_fail(x.graph, EBB_BAD_DTYPE, "nn_batch_norm \"%s\": x must be float: x %s", name,
-                       text);
-    else if (!(options->epsilon >= 0 && isfinite(options->epsilon)))
+    if (!ebb_nn_layer_check("nn_batch_norm", x, name, 2, "[batch, channels, ...]"))
+        return false;
+    if (!(options->epsilon >= 0 && isfinite(options->epsilon)))
         ebb_graph_fail(x.graph, EBB_BAD_ARGUMENT,
                        "nn_batch_norm \"%s\": epsilon %g is negative or not finite", name,
                        options->epsilon);

@@ -31,6 +31,11 @@ const ebb_nn_method_row *ebb_nn_method_find(ebb_nn_rule *rule);
 /* NULL if the schedule is good, else what is wrong with it. */
 const char *ebb_nn_schedule_check(const ebb_nn_schedule *schedule);
 
+/* False, and a sticky error, unless x is there, float and of at least this rank, and the layer has
+ * a name. `what` is the builder, `form` what x must be: "[batch, inputs]". */
+bool ebb_nn_layer_check(const char *what, ebb_node x, const char *name, int min_rank,
+                        const char *form);
+
 /* `init`; or, if it leaves that to the layer, `fallback` with its seed and gain. */
 ebb_nn_init ebb_nn_init_or(ebb_nn_init init, ebb_nn_init fallback);
 

@@ -33,7 +33,7 @@ mkdir -p "$corpus"
 
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 failed=0
-for name in text npy safetensors model idx png; do
+for name in text npy safetensors model idx png pnm csv; do
     set -- -max_total_time="$seconds" -max_len=4096 -timeout=20 -rss_limit_mb=2048 -artifact_prefix="$corpus/bad-$name-"
     [ "$name" != text ] || set -- "$@" -dict="$corpus/text.dict"
     if "$build/tests/fuzz/fuzz_$name" "$@" "$corpus/$name" >"$corpus/$name.log" 2>&1; then

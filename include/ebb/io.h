@@ -104,6 +104,36 @@ EBB_NODISCARD EBB_API ebb_status ebb_npy_read(const char *path, const ebb_alloca
 EBB_NODISCARD EBB_API ebb_status ebb_npy_write(const char *path, const ebb_tensor *tensor,
                                                ebb_error *error);
 
+/* ---- tables: CSV (RFC 4180) ---- */
+
+/* Zero is the default. */
+typedef struct ebb_csv_options {
+    char separator;       /* default ',' */
+    bool has_header;      /* the first row is names */
+    int64_t label_column; /* whole numbers that go to `labels`; from 1; 0: none */
+    ebb_dtype dtype;      /* of the values: F64 (default) or F32 */
+} ebb_csv_options;
+
+typedef struct ebb_csv {
+    ebb_tensor values;  /* [rows, columns], without the label column */
+    ebb_tensor labels;  /* I64 [rows]; a zero struct without a label column */
+    const char **names; /* of the columns of `values`; NULL without a header */
+    int64_t n_columns;
+    size_t names_bytes;
+    const ebb_allocator *allocator;
+} ebb_csv;
+
+/* Reads a table of decimal numbers, plain or gzip. Fields may be quoted, with "" for a quote, also
+ * across lines; lines end in LF or CRLF; a byte order mark in front is passed over. Errors: IO;
+ * BAD_FORMAT (rows of different length, text or nothing where a number must be, numbers beyond
+ * doubles, labels that are not whole, no rows: the message names path, line and column, columns
+ * counted in fields from 1); BAD_ARGUMENT, BAD_DTYPE (options); LIMIT, OUT_OF_MEMORY. `csv` is a
+ * zero struct then. */
+EBB_NODISCARD EBB_API ebb_status ebb_csv_read(const char *path, const ebb_csv_options *options,
+                                              const ebb_allocator *allocator, ebb_csv *csv,
+                                              ebb_error *error);
+EBB_API void ebb_csv_finish(ebb_csv *csv);
+
 /* ---- pictures: PNG (libpng) ---- */
 
 /* Reads a picture into a U8 tensor [height, width, channels], channels 1 (grey) or 3 (RGB); the
@@ -118,6 +148,33 @@ EBB_NODISCARD EBB_API ebb_status ebb_png_read(const char *path, const ebb_alloca
  * (another one, or empty), BAD_DTYPE, OUT_OF_MEMORY. */
 EBB_NODISCARD EBB_API ebb_status ebb_png_write(const char *path, const ebb_tensor *tensor,
                                                ebb_error *error);
+
+/* ---- pictures: PGM and PPM (Netpbm), plain or gzip ---- */
+
+/* Reads P2, P5 (grey), P3 and P6 (RGB) into a U8 tensor [height, width, channels], as ebb_png_read
+ * does; samples are brought to 0..255 if their largest is another. Errors: IO, BAD_FORMAT (no such
+ * picture, cut short or too long, 16-bit, sides beyond 1000000), LIMIT, OUT_OF_MEMORY; the message
+ * names path and byte, and `tensor` is a zero struct then. */
+EBB_NODISCARD EBB_API ebb_status ebb_pnm_read(const char *path, const ebb_allocator *allocator,
+                                              ebb_tensor *tensor, ebb_error *error);
+
+/* ---- folders of images: one folder a class, in it one .png, .pgm or .ppm file an image ---- */
+
+typedef struct ebb_image_folder {
+    ebb_image_set set;    /* labels count the classes, images come class by class */
+    const char **classes; /* [set.n_classes]: the folders' names */
+    size_t classes_bytes;
+    const ebb_allocator *allocator;
+} ebb_image_folder;
+
+/* Folders and files are sorted by their names' bytes; hidden ones, and files with other endings, do
+ * not count. Errors: IO; BAD_FORMAT (no class or more than 256, a class without images, a file that
+ * is no picture); BAD_SHAPE (an image of another size or number of channels than the first: the
+ * message names both files); OUT_OF_MEMORY. `folder` is a zero struct then. */
+EBB_NODISCARD EBB_API ebb_status ebb_image_folder_read(const char *path,
+                                                       const ebb_allocator *allocator,
+                                                       ebb_image_folder *folder, ebb_error *error);
+EBB_API void ebb_image_folder_finish(ebb_image_folder *folder);
 
 /* ---- any other file, atomically ---- */
 

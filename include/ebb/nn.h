@@ -52,10 +52,21 @@ typedef struct ebb_nn_linear_options {
     bool no_bias;
 } ebb_nn_linear_options;
 
-/* x [batch, inputs] -> x w + b [batch, outputs]. F32 or F64; the variables have x's dtype. Sticky
- * errors: BAD_SHAPE, BAD_DTYPE, BAD_NAME. */
+/* x [batch, ..., inputs] -> x w + b [batch, ..., outputs]. F32 or F64; the variables have x's
+ * dtype. Sticky errors: BAD_NODE, BAD_SHAPE, BAD_DTYPE, BAD_NAME. */
 EBB_API ebb_node ebb_nn_linear(ebb_node x, int64_t outputs, const ebb_nn_linear_options *options);
 #define ebb_nn_linear(x, ...) ebb_nn_linear(EBB_AT(x), __VA_ARGS__)
+
+typedef struct ebb_nn_embedding_options {
+    const char *name; /* scope of the variable "w" [entries, width]; needed */
+    ebb_dtype dtype;  /* default F32 */
+    ebb_nn_init init; /* default normal, std 1 (PyTorch's choice) */
+} ebb_nn_embedding_options;
+/* indices [...], each in 0..entries-1 -> rows of w [..., width]. An index outside is BAD_INDEX at
+ * run time. Sticky errors: BAD_NODE, BAD_NAME, BAD_SHAPE, BAD_DTYPE. */
+EBB_API ebb_node ebb_nn_embedding(ebb_node indices, int64_t entries, int64_t width,
+                                  const ebb_nn_embedding_options *options);
+#define ebb_nn_embedding(indices, ...) ebb_nn_embedding(EBB_AT(indices), __VA_ARGS__)
 
 typedef struct ebb_nn_conv_options {
     const char *name;        /* scope of the variables "w" and "b" [filters]; needed */
@@ -112,6 +123,64 @@ typedef struct ebb_nn_batch_norm_options {
  * too few values of a channel for a variance), BAD_DTYPE, BAD_ARGUMENT. */
 EBB_API ebb_node ebb_nn_batch_norm(ebb_node x, const ebb_nn_batch_norm_options *options);
 #define ebb_nn_batch_norm(x, ...) ebb_nn_batch_norm(EBB_AT(x), __VA_ARGS__)
+
+typedef struct ebb_nn_norm_options {
+    const char *name; /* scope of the variables "scale", starting with 1, and "shift", with 0 (not
+                         of rms_norm); needed */
+    double epsilon;   /* 0: 1e-5 */
+    bool no_affine;   /* neither scale nor shift */
+    int n_axes;       /* of layer_norm and rms_norm: the last so many dimensions; default 1 */
+} ebb_nn_norm_options;
+/* Normalization of each example by itself, the same in training and inference: over the last
+ * dimensions of x [..., features] (ebb_layer_norm, ebb_rms_norm; variables of those dimensions), or
+ * over groups of channels of x [batch, channels, ...] (ebb_group_norm, ebb_instance_norm; variables
+ * [channels]). F32 or F64. Sticky errors: BAD_NODE, BAD_NAME, BAD_SHAPE, BAD_DTYPE, BAD_AXIS,
+ * BAD_ARGUMENT. */
+EBB_API ebb_node ebb_nn_layer_norm(ebb_node x, const ebb_nn_norm_options *options);
+EBB_API ebb_node ebb_nn_rms_norm(ebb_node x, const ebb_nn_norm_options *options);
+EBB_API ebb_node ebb_nn_group_norm(ebb_node x, int64_t groups, const ebb_nn_norm_options *options);
+EBB_API ebb_node ebb_nn_instance_norm(ebb_node x, const ebb_nn_norm_options *options);
+#define ebb_nn_layer_norm(x, ...) ebb_nn_layer_norm(EBB_AT(x), __VA_ARGS__)
+#define ebb_nn_rms_norm(x, ...) ebb_nn_rms_norm(EBB_AT(x), __VA_ARGS__)
+#define ebb_nn_group_norm(x, ...) ebb_nn_group_norm(EBB_AT(x), __VA_ARGS__)
+#define ebb_nn_instance_norm(x, ...) ebb_nn_instance_norm(EBB_AT(x), __VA_ARGS__)
+
+/* ---- transformers: x [batch, length, width] ---- */
+
+typedef struct ebb_nn_attention_options {
+    const char *name; /* scope of the linear layers "query", "key", "value" and "out"; needed */
+    int64_t heads;    /* >= 1, divides the width */
+    bool causal;      /* position i sees positions 0..i of the context only */
+    ebb_node mask; /* as of ebb_scaled_dot_product_attention, broadcast to [batch, heads, queries,
+                      keys]; EBB_NONE: none */
+    ebb_nn_init init; /* of the layers' w; default Glorot uniform */
+    bool no_bias;
+} ebb_nn_attention_options;
+/* Multi-head attention (Vaswani et al. 2017, 3.2.2): heads of width / heads each, softmax(q k^T /
+ * sqrt(width / heads)) v, side by side, through "out". Queries come from x, keys and values from
+ * context [batch, keys, any width]; EBB_NONE: x, self-attention. F32 or F64. Sticky errors:
+ * BAD_NODE, BAD_NAME, BAD_SHAPE, BAD_DTYPE, BAD_ARGUMENT. */
+EBB_API ebb_node ebb_nn_attention(ebb_node x, ebb_node context,
+                                  const ebb_nn_attention_options *options);
+#define ebb_nn_attention(x, ...) ebb_nn_attention(EBB_AT(x), __VA_ARGS__)
+
+typedef struct ebb_nn_transformer_options {
+    const char *name; /* scope of "norm1", "attention", "norm2", "expand", "contract", and
+                         "dropout1" and "dropout2" if there is dropout; needed */
+    int64_t heads;    /* >= 1, divides the width */
+    int64_t hidden;   /* width between "expand" and "contract"; default 4 width */
+    bool causal;
+    ebb_node mask;    /* both as of the attention */
+    double dropout;   /* ratio, in [0, 1), of each branch before it is added */
+    bool inference;   /* no dropout */
+    double epsilon;   /* of the norms; 0: 1e-5 */
+    ebb_nn_init init; /* of all w; default Glorot uniform; its seed is the dropout's too */
+} ebb_nn_transformer_options;
+/* An encoder block with the norms in front (Xiong et al. 2020, figure 1b; GPT-2): x <- x +
+ * attention(norm1(x)); x + contract(gelu(expand(norm2(x)))). Causal, it is a decoder of text. Put
+ * ebb_nn_layer_norm behind the last block. Errors: as the attention's. */
+EBB_API ebb_node ebb_nn_transformer(ebb_node x, const ebb_nn_transformer_options *options);
+#define ebb_nn_transformer(x, ...) ebb_nn_transformer(EBB_AT(x), __VA_ARGS__)
 
 /* ---- recurrent cells: composites of x [batch, inputs] and states [batch, hidden] ---- */
 

@@ -201,6 +201,30 @@ static void write_images(const char *folder)
         stop(path, "writing failed");
 }
 
+/* A file of literal bytes, a zero may be among them. */
+#define WRITE_BYTES(folder, name, text)                                                            \
+    do {                                                                                           \
+        FILE *out = open_file(folder, name);                                                       \
+        fwrite(text, 1, sizeof text - 1, out);                                                     \
+        close_file(out, name);                                                                     \
+    } while (0)
+
+static void write_netpbm(const char *folder)
+{
+    WRITE_BYTES(folder, "text.pgm", "P2\n# grey\n3 1\n4\n0 1 4\n");
+    WRITE_BYTES(folder, "text.ppm", "P3 1 1 255 0 128 255");
+    WRITE_BYTES(folder, "bytes.pgm", "P5 2 2 255\nabcd");
+    WRITE_BYTES(folder, "bytes.ppm", "P6 1 2 15\n\0\1\2\3\4\17");
+}
+
+/* The first byte chooses options (csv.c). */
+static void write_tables(const char *folder)
+{
+    WRITE_BYTES(folder, "plain.csv", "\0001,-2.5\r\n3e2,\"0.1\"\r\n");
+    WRITE_BYTES(folder, "header.csv", "\012a,\"b \"\"c\"\"\",d\n1,2,3\n4,5,6\n");
+    WRITE_BYTES(folder, "semicolon.csv", "\025\"1\";2\n3;4");
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -208,7 +232,8 @@ int main(int argc, char **argv)
         void (*write)(const char *folder);
     } formats[] = { { "text", write_texts },   { "npy", write_arrays },
                     { "png", write_pictures }, { "safetensors", write_weights },
-                    { "model", write_models }, { "idx", write_images } };
+                    { "model", write_models }, { "idx", write_images },
+                    { "pnm", write_netpbm },   { "csv", write_tables } };
     if (argc != 2)
         stop("usage", "seeds FOLDER");
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
