@@ -448,7 +448,8 @@ ebb_status ebb_compile(ebb_graph *graph, const ebb_compile_options *options,
         .user_graph = graph,
         .n_user_nodes = ebb_graph_n_nodes(graph),
         .has_updates = !options->skip_updates && ebb_graph_n_updates(graph) > 0,
-        .may_fuse = !options->skip_passes && !options->skip_fusion,
+        .may_fuse = !options->skip_passes && !options->skip_fusion && !options->check_finite,
+        .check_finite = options->check_finite,
         .stats = { .n_nodes_built = ebb_graph_n_nodes(graph) },
     };
     ebb_arena_init(&e->arena, options->allocator);

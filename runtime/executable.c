@@ -203,7 +203,7 @@ static ebb_status fail_step(ebb_executable *e, const ebb_step *step, ebb_status 
 
 static ebb_status run_tasks(ebb_executable *e, size_t begin, size_t end)
 {
-    if (e->profile) {
+    if (e->profile && !e->check_finite) {
         size_t failed;
         ebb_status status = ebb_profile_tasks(e, begin, end, &failed);
         return status ? fail_step(e, &ebb_executable_steps(e)[e->order[failed]], status) : EBB_OK;
@@ -211,6 +211,8 @@ static ebb_status run_tasks(ebb_executable *e, size_t begin, size_t end)
     for (size_t at = begin; at < end; at++) {
         const ebb_task *task = &e->tasks[at];
         ebb_status status = task->run(&task->call);
+        if (!status && e->check_finite)
+            status = ebb_finite_results(e, &ebb_executable_steps(e)[e->order[at]]);
         if (status)
             return fail_step(e, &ebb_executable_steps(e)[e->order[at]], status);
     }
@@ -236,6 +238,8 @@ ebb_status ebb_run(ebb_executable *e, const ebb_feed *feeds, int n_feeds, const 
         status = take_feeds(e, feeds, n_feeds);
     if (!status)
         status = ebb_executable_pack(e);
+    if (!status && e->check_finite)
+        status = ebb_finite_sources(e);
     if (!status)
         status = run_tasks(e, 0, e->n_head);
     if (status)

@@ -10,6 +10,8 @@
  *   memory.c      where everything will lie; plan.c: lifetimes to offsets
  *   bind.c        memory for everything, pointers into the steps
  *   executable.c  runs
+ *   finite.c      looking for NaN and infinities
+ *   freeze.c      a trained graph as one that only computes
  *   profile.c     times of steps; profile_report.c: tables and traces of them
  *   report.c      stats, step info, dumps
  *   store.c       the store; list.c: growing arrays
@@ -148,6 +150,7 @@ struct ebb_executable {
     ebb_graph *graph; /* own copy: ops, attributes, types of all that runs */
     bool has_updates; /* the graph's updates are applied */
     bool may_fuse;    /* and it has not been done yet */
+    bool check_finite;
 
     const ebb_backend *const *backends;
     int n_backends, n_threads;
@@ -252,6 +255,10 @@ ebb_status ebb_executable_start_profile(ebb_executable *executable);
 void ebb_executable_stop_profile(ebb_executable *executable);
 /* Runs the tasks and takes their times; on failure, *failed is the position of the task. */
 ebb_status ebb_profile_tasks(ebb_executable *executable, size_t begin, size_t end, size_t *failed);
+
+/* NOT_FINITE if a value that was fed, a variable, or a result of the step is not finite. */
+ebb_status ebb_finite_sources(ebb_executable *executable);
+ebb_status ebb_finite_results(ebb_executable *executable, const ebb_step *step);
 
 /* Writes STAGE.txt and STAGE.dot; `context` is an ebb_dump. */
 ebb_status ebb_dump_stage(void *context, const char *stage, const ebb_graph *graph,

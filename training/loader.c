@@ -32,6 +32,7 @@ typedef struct field_plan {
 struct ebb_loader {
     const ebb_allocator *allocator;
     const ebb_dataset *dataset;
+    ebb_dataset *owned;         /* the same, of ebb_image_loader_create; else NULL */
     ebb_loader_options options; /* pointers replaced by copies */
     int64_t *indices;           /* [n]; owned, NULL: all examples */
     int64_t *order;             /* [n]: the order of epoch `order_epoch`; owned, NULL: in order */
@@ -409,7 +410,30 @@ void ebb_loader_destroy(ebb_loader *loader)
     ebb_release(allocator, loader->slots, (size_t)loader->n_slots * sizeof(slot));
     ebb_release(allocator, loader->order, (size_t)loader->n * sizeof *loader->order);
     ebb_release(allocator, loader->indices, (size_t)loader->n * sizeof *loader->indices);
+    ebb_dataset_destroy(loader->owned);
     ebb_release(allocator, loader, sizeof *loader);
+}
+
+ebb_status ebb_image_loader_create(const ebb_image_set *set, const ebb_loader_options *options,
+                                   const ebb_allocator *allocator, ebb_loader **loader,
+                                   ebb_error *error)
+{
+    ebb_field fields[2];
+    ebb_dataset *dataset;
+    if (loader)
+        *loader = NULL;
+    if (!set || !loader)
+        return ebb_fail(error, EBB_BAD_ARGUMENT, "loader: %s",
+                        set ? "no place for it" : "there is no set of images");
+    ebb_image_set_fields(set, fields);
+    ebb_status status = ebb_dataset_create(fields, 2, allocator, &dataset, error);
+    if (status == EBB_OK)
+        status = ebb_loader_create(dataset, options, allocator, loader, error);
+    if (status == EBB_OK)
+        (*loader)->owned = dataset;
+    else
+        ebb_dataset_destroy(dataset);
+    return status;
 }
 
 const char *ebb_loader_message(const ebb_loader *loader)
@@ -456,6 +480,11 @@ ebb_type ebb_loader_type(const ebb_loader *loader, int field)
 int64_t ebb_loader_n_batches(const ebb_loader *loader)
 {
     return loader ? loader->n_batches : 0;
+}
+
+uint64_t ebb_loader_seed(const ebb_loader *loader)
+{
+    return loader ? loader->options.seed : 0;
 }
 
 void ebb_loader_position(const ebb_loader *loader, int64_t *epoch, int64_t *number)

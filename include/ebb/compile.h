@@ -25,9 +25,14 @@ typedef struct ebb_compile_options {
                        (docs/passes.md, stabilize) */
     bool skip_passes; /* run the graph as it was built: for comparing */
     bool skip_fusion; /* one kernel for every element-wise node: for comparing */
-    bool profile;     /* take the time of every step (profile.h) */
-    bool plan_only;   /* allocate nothing and leave the store alone (it may be NULL): the executable
-                         cannot run, but tells its plan (ebb_executable_memory) */
+    /* For finding out where NaN comes from, not for speed: a run ends with NOT_FINITE at the first
+     * input, variable or node that has NaN or an infinity, names it, and changes no variable.
+     * Forward, backward and updates are looked at, node by node: nothing is fused. Not for graphs
+     * that compute with infinities on purpose, and not together with `profile`. */
+    bool check_finite;
+    bool profile;   /* take the time of every step (profile.h) */
+    bool plan_only; /* allocate nothing and leave the store alone (it may be NULL): the executable
+                       cannot run, but tells its plan (ebb_executable_memory) */
     const char
         *dump_dir; /* an existing folder: write the graph as text and DOT after every stage */
     ebb_logger log;
@@ -61,9 +66,9 @@ typedef struct ebb_fetch {
  * ebb_executable_message) no variable and no fetch has changed, unless oneDNN itself breaks down in
  * the middle. Errors: BAD_FEED (missing, twice,
  * other dtype or shape, not an input), BAD_NODE (a fetch that was not compiled), BAD_SHAPE and
- * BAD_DTYPE (of fetch memory), BAD_INDEX (a bad index in the data: names the node), BACKEND,
- * BAD_ARGUMENT (plan_only). One thread at a time per executable; executables that share a store may
- * run side by side only if none updates what another uses. */
+ * BAD_DTYPE (of fetch memory), NOT_FINITE (with check_finite), BAD_INDEX (a bad index in the data:
+ * names the node), BACKEND, BAD_ARGUMENT (plan_only). One thread at a time per executable;
+ * executables that share a store may run side by side only if none updates what another uses. */
 EBB_NODISCARD EBB_API ebb_status ebb_run(ebb_executable *executable, const ebb_feed *feeds,
                                          int n_feeds, const ebb_fetch *fetches, int n_fetches);
 EBB_API const char *ebb_executable_message(const ebb_executable *executable);

@@ -158,6 +158,12 @@ EBB_NODISCARD EBB_API ebb_status ebb_loader_create(const ebb_dataset *dataset,
                                                    const ebb_loader_options *options,
                                                    const ebb_allocator *allocator,
                                                    ebb_loader **loader, ebb_error *error);
+/* The same for the fields of a set of images (ebb_image_set_fields), in a data set that the loader
+ * owns; the images are borrowed. */
+EBB_NODISCARD EBB_API ebb_status ebb_image_loader_create(const ebb_image_set *set,
+                                                         const ebb_loader_options *options,
+                                                         const ebb_allocator *allocator,
+                                                         ebb_loader **loader, ebb_error *error);
 /* At any moment; waits for its threads to finish the batches they are at. */
 EBB_API void ebb_loader_destroy(ebb_loader *loader);
 EBB_API const char *ebb_loader_message(const ebb_loader *loader);
@@ -171,6 +177,8 @@ EBB_NODISCARD EBB_API ebb_status ebb_loader_next(ebb_loader *loader, ebb_batch *
 EBB_API ebb_type ebb_loader_type(const ebb_loader *loader, int field);
 /* Batches in an epoch. */
 EBB_API int64_t ebb_loader_n_batches(const ebb_loader *loader);
+/* Of order and augmentation. */
+EBB_API uint64_t ebb_loader_seed(const ebb_loader *loader);
 /* Epoch and number of the batch that ebb_loader_next gives next: to be saved, and set again for an
  * exact resume. BAD_ARGUMENT: epoch below 0, or number not in 0..n_batches-1. */
 EBB_API void ebb_loader_position(const ebb_loader *loader, int64_t *epoch, int64_t *number);

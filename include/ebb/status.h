@@ -44,6 +44,7 @@ EBB_BEGIN
     X(BAD_FORMAT,         "a file or text is malformed")                               \
     X(NOT_FOUND,          "there is no such thing")                                    \
     X(NOT_DIFFERENTIABLE, "there is no gradient")                                      \
+    X(NOT_FINITE,         "a value is NaN or infinite")                                \
     X(MISMATCH,           "values differ by more than allowed")                        \
     X(UNSUPPORTED,        "no backend can do this")                                    \
     X(IO,                 "reading or writing failed")                                 \
