@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void stop(const char *message)
+static _Noreturn void stop(const char *message)
 {
     fprintf(stderr, "%s\n", message);
     exit(EXIT_FAILURE);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void stop(const char *message)
+static _Noreturn void stop(const char *message)
 {
     fprintf(stderr, "%s\n", message);
     exit(EXIT_FAILURE);
