@@ -219,7 +219,11 @@ static ebb_status receive(ebb_loader *loader, slot **received)
     if (loader->is_holding) {
         loader->slots[(loader->n_received - 1) % loader->n_slots].state = SLOT_FREE;
         loader->is_holding = false;
-        pthread_cond_signal(&loader->work);
+        /* A thread that waits is woken once for several slots: waking costs more than a small
+         * batch. When the caller would have to wait itself, all slots are free. */
+        const int64_t n_free = loader->n_slots - (loader->n_given_out - loader->n_received);
+        if (n_free >= (loader->n_slots + 1) / 2)
+            pthread_cond_signal(&loader->work);
     }
     while (s->state != SLOT_READY)
         pthread_cond_wait(&loader->ready, &loader->mutex);
