@@ -341,11 +341,9 @@ START_TEST(rows_are_logged)
         const char *last = strstr(text, format == EBB_LOG_CSV ? "\n2," : "\n{\"epoch\":2");
         ck_assert_msg(last, "%s", text);
         if (format == EBB_LOG_CSV) {
-            ck_assert_msg(strncmp(text,
-                                  "epoch,step,loss,accuracy,validation_loss,validation_"
-                                  "accuracy,validation_top,seconds\n1,5,",
-                                  90) == 0,
-                          "%s", text);
+            const char *first = "epoch,step,loss,accuracy,validation_loss,validation_accuracy,"
+                                "validation_top,seconds\n1,5,";
+            ck_assert_msg(strncmp(text, first, strlen(first)) == 0, "%s", text);
             ck_assert_int_eq(
                 sscanf(last, "\n2,10,%lf,%lf,,,,%lf%c", &loss, &accuracy, &seconds, &end), 4);
         } else {
