@@ -77,7 +77,8 @@ static ebb_node build_network(ebb_node x, bool training, const void *context)
 
 int main(int argc, char **argv)
 {
-    const char *model = "simple", *folder = NULL, *from = NULL, *to = NULL, *out = NULL;
+    const char *model = "simple", *folder = NULL, *from = NULL, *to = NULL, *model_to = NULL,
+               *out = NULL;
     const char *backend = "onednn", *names[N_NETWORKS + 1] = { NULL };
     bool synthetic = false;
     int64_t n_images = 10000, epochs = 1, batch = 100, seed = 1, n_threads = 0;
@@ -94,6 +95,7 @@ int main(int argc, char **argv)
         { "rate", OPTION_NUMBER, &rate, "learning rate", 0, 1e-12, 1e6 },
         { "load", OPTION_TEXT, &from, "go on from this file", 0, 0, 0 },
         { "save", OPTION_TEXT, &to, "write weights and state of training (safetensors)", 0, 0, 0 },
+        { "model-file", OPTION_TEXT, &model_to, "write the network alone, for run_model", 0, 0, 0 },
         { "seed", OPTION_COUNT, &seed, "of weights, order and drawn digits", 0, 0, 0 },
         OPTION_THREADS(n_threads),
         OPTION_OUT(out),
@@ -129,6 +131,7 @@ int main(int argc, char **argv)
     snprintf(title, sizeof title, "Training of %s", model);
     trainer_run(&trainer, epochs, &output, name, title);
     trainer_save(&trainer, to);
+    trainer_freeze(&trainer, model_to);
     printf("test accuracy %.4f\n", trainer_evaluate(&trainer, &data.test));
     trainer_close(&trainer);
     data_finish(&data);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The examples run on both backends and print what they promise; and they refuse nonsense with one line.
 
-    examples.py FOLDER_OF_PROGRAMS
+    examples.py FOLDER_OF_PROGRAMS SOURCE_ROOT
 """
 
 import os
@@ -119,6 +119,42 @@ def check_convnet(report, folder):
             report.check(status == 0 and out[-1].startswith("test accuracy "), f"convnet {model}: {out} {err}")
 
 
+def check_model_file(report, folder):
+    """A trained network, written as a file of its own, tells the digit of a single image."""
+    with tempfile.TemporaryDirectory() as results:
+        model, image = os.path.join(results, "model"), os.path.join(results, "image.npy")
+        status, out, err = start(
+            folder, "convnet", "--synthetic", "--images", 100, "--epochs", 1, "--batch", 20, "--model", "resnet20", "--threads", 1,
+            "--out", results, "--model-file", model,
+        )
+        report.check(status == 0 and f"wrote {model}" in out, f"convnet writes a model: {out} {err}")
+        header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 28, 28), }"
+        header += " " * (117 - len(header)) + "\n"
+        with open(image, "wb") as file:
+            file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode("ascii"))
+            file.write(struct.pack("<784f", *(0.001 * (i % 1000) for i in range(784))))
+        status, out, err = start(folder, "run_model", model, image)
+        report.check(status == 0 and len(out) == 10 and all(numbers(line) for line in out), f"run_model: {out} {err}")
+        status, out, err = start(folder, "run_model", image, image)
+        report.check(status == 1 and len(err) == 1 and image in err[0], f"run_model without a model: {out} {err}")
+
+
+def check_mnist(report, folder, root):
+    """Forty lines of C, from files to accuracy."""
+    data = os.path.join(os.environ.get("EBB_DATA") or os.path.join(root, "..", "shared", "data"), "mnist")
+    folders = [data] if os.path.exists(os.path.join(data, "train-images-idx3-ubyte.gz")) else []
+    if not folders:
+        print(f"skipped: mnist on real data (none in {data})")
+    for arguments in ([], folders)[: 1 + len(folders)]:
+        status, out, err = start(folder, "mnist", *arguments)
+        accuracy = re.fullmatch(r"test accuracy (\d\.\d{4})", out[-1] if out else "")
+        epochs = [line for line in out if re.fullmatch(r"epoch \d/5: loss .*; validation loss .*", line)]
+        good = status == 0 and accuracy and float(accuracy.group(1)) > 0.95 and len(epochs) == 5
+        report.check(good, f"mnist {arguments}: {out} {err}")
+    status, out, err = start(folder, "mnist", "/none")
+    report.check(status == 1 and len(err) == 1 and "/none" in err[0], f"mnist without files: {out} {err}")
+
+
 def write_bar(path):
     """A grey PNG, 12x10: black, with a white bar from top to bottom."""
 
@@ -222,6 +258,8 @@ def main():
     check_filters(report, folder)
     check_depth(report, folder)
     check_digits(report, folder)
+    check_model_file(report, folder)
+    check_mnist(report, folder, sys.argv[2])
     check_nonsense(report, folder)
     report.finish()
 

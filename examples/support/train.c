@@ -216,6 +216,23 @@ void trainer_save(const image_trainer *trainer, const char *path)
     printf("wrote %s\n", path);
 }
 
+void trainer_freeze(const image_trainer *trainer, const char *path)
+{
+    ebb_error error;
+    ebb_model *model;
+    if (!path)
+        return;
+    trainer_options single = trainer->options;
+    single.batch = 1;
+    ebb_graph *g = ebb_graph_create(single.name);
+    const ebb_node y = single.build(put_images(g, &single), false, single.context);
+    need(ebb_model_freeze(&y, 1, trainer->store, NULL, &model, &error), error.message);
+    need(ebb_model_save(model, path, &error), error.message);
+    printf("wrote %s\n", path);
+    ebb_model_destroy(model);
+    ebb_graph_destroy(g);
+}
+
 void trainer_load(image_trainer *trainer, const char *path)
 {
     ebb_error error;

@@ -62,5 +62,8 @@ double trainer_evaluate(image_trainer *trainer, const ebb_image_set *set);
  * NULL: nothing happens. A file to be loaded must be of the same network, rule and batch. */
 void trainer_save(const image_trainer *trainer, const char *path);
 void trainer_load(image_trainer *trainer, const char *path);
+/* Writes the network alone, for single images, as a file that examples/run_model.c runs. `path`
+ * NULL: nothing happens. */
+void trainer_freeze(const image_trainer *trainer, const char *path);
 
 #endif
