@@ -1,9 +1,12 @@
 /* The loader: the same batches with and without threads, from any position, whenever it ends. The
  * program uses no graph and no OpenMP, so that it can run under ThreadSanitizer. */
+#define _GNU_SOURCE /* pthread_setattr_default_np */
+
 #include "tests/support/runner.h"
 
 #include <ebb/training.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -312,6 +315,35 @@ START_TEST(test_errors_of_threads)
 }
 END_TEST
 
+/* Threads whose stack is larger than the address space cannot start. */
+START_TEST(test_no_thread_can_start)
+{
+    ebb_dataset *dataset = make_dataset();
+    ebb_loader *loader = make_loader(dataset, (ebb_loader_options){ .batch = 8 });
+    pthread_attr_t attributes;
+    size_t stack_bytes;
+    ebb_batch batch;
+    ck_assert_int_eq(pthread_getattr_default_np(&attributes), 0);
+    ck_assert_int_eq(pthread_attr_getstacksize(&attributes, &stack_bytes), 0);
+    ck_assert_int_eq(pthread_attr_setstacksize(&attributes, (size_t)1 << 56), 0);
+    ck_assert_int_eq(pthread_setattr_default_np(&attributes), 0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(ebb_loader_next(loader, &batch), EBB_LIMIT);
+        CHECK_TEXT(ebb_loader_message(loader), "loader: no thread can be started: ");
+    }
+    ck_assert_int_eq(pthread_attr_setstacksize(&attributes, stack_bytes), 0);
+    ck_assert_int_eq(pthread_setattr_default_np(&attributes), 0);
+    ck_assert_int_eq(next(loader).number, 0);
+    ck_assert_int_eq(ebb_loader_next(loader, NULL), EBB_BAD_ARGUMENT);
+    CHECK_TEXT(ebb_loader_message(loader), "batch is NULL");
+    ck_assert_int_eq(ebb_loader_next(NULL, &batch), EBB_BAD_ARGUMENT);
+    ck_assert_int_eq(next(loader).number, 1);
+    pthread_attr_destroy(&attributes);
+    ebb_loader_destroy(loader);
+    ebb_dataset_destroy(dataset);
+}
+END_TEST
+
 START_TEST(test_option_errors)
 {
     static const int64_t outside[] = { 0, N };
@@ -387,6 +419,7 @@ int main(void)
     tcase_add_test(loader, test_resume);
     tcase_add_test(loader, test_end_at_any_moment);
     tcase_add_test(loader, test_errors_of_threads);
+    tcase_add_test(loader, test_no_thread_can_start);
     tcase_add_test(loader, test_option_errors);
     tcase_add_test(loader, test_memory);
     suite_add_tcase(suite, loader);
