@@ -71,6 +71,9 @@ static ebb_status check_options(ebb_executable *e, const ebb_graph *graph,
     if (options->n_threads < 0 || options->n_threads > EBB_MAX_THREADS)
         return ebb_fail(&e->error, EBB_BAD_ARGUMENT, "compile: %d threads; 0 to %d are allowed",
                         options->n_threads, EBB_MAX_THREADS);
+    if (options->memory_budget < 0)
+        return ebb_fail(&e->error, EBB_BAD_ARGUMENT, "compile: a memory budget of %lld bytes",
+                        (long long)options->memory_budget);
     e->n_threads = options->n_threads ? options->n_threads : ebb_threads_default();
     if (e->n_threads < 1)
         e->n_threads = 1;
@@ -395,21 +398,71 @@ static void count_steps(ebb_executable *e)
     e->log.write(e->log.context, EBB_LOG_INFO, line);
 }
 
-static ebb_status compile_graph(ebb_executable *e, const ebb_graph *graph,
-                                const ebb_compile_options *options)
+/* ---- a plan ---- */
+
+typedef struct planning {
+    const ebb_graph *graph;
+    const ebb_compile_options *options;
+} planning;
+
+static ebb_status prepare(void *context, ebb_executable *e, ebb_dump *dump)
 {
-    ebb_dump dump = { .folder = options->dump_dir };
-    ebb_status status = check_options(e, graph, options);
+    const planning *p = context;
+    e->may_fuse = !p->options->skip_passes && !p->options->skip_fusion && !p->options->check_finite;
+    return make_graph(e, p->graph, p->options, dump);
+}
+
+static ebb_status plan(void *context, ebb_executable *e, ebb_dump *dump)
+{
+    dump->n_stages = 0;
+    ebb_status status = prepare(context, e, dump);
+    if (!status && e->recompute.what)
+        status = ebb_executable_rematerialize(e, dump);
     if (!status)
-        status = list_user_nodes(e, graph, options);
-    if (!status)
-        status = make_graph(e, graph, options, &dump);
-    if (!status)
-        status = lower_graph(e, &dump);
+        status = lower_graph(e, dump);
     if (!status)
         status = ebb_executable_order(e);
     if (!status)
         status = ebb_executable_plan(e);
+    return status;
+}
+
+void ebb_executable_unplan(ebb_executable *e)
+{
+    const ebb_allocator *a = e->allocator;
+    const size_t n_steps = e->steps.n;
+    ebb_executable_unlower(e);
+    forget_variables(e);
+    ebb_release(a, e->order, n_steps * sizeof *e->order);
+    ebb_release(a, e->scratches, e->n_scratches * sizeof *e->scratches);
+    ebb_release(a, e->packings, e->n_packings * sizeof *e->packings);
+    ebb_release(a, e->map, ((size_t)e->n_user_nodes + 1) * sizeof *e->map);
+    ebb_graph_destroy(e->graph);
+    e->order = NULL;
+    e->scratches = NULL;
+    e->packings = NULL;
+    e->map = NULL;
+    e->graph = NULL;
+    e->n_scratches = e->n_packings = e->n_inputs_needed = 0;
+    for (size_t i = 0; i < e->n_fetches; i++)
+        e->fetches[i] = (ebb_fetch_slot){ .user_id = e->fetches[i].user_id };
+    e->stats = (ebb_executable_stats){ .n_nodes_built = e->stats.n_nodes_built };
+    e->recompute_cost = (ebb_rematerialize_cost){ 0 };
+}
+
+static ebb_status compile_graph(ebb_executable *e, const ebb_graph *graph,
+                                const ebb_compile_options *options)
+{
+    ebb_dump dump = { .folder = options->dump_dir };
+    planning p = { graph, options };
+    const ebb_planner planner = { prepare, plan, &p };
+    ebb_status status = check_options(e, graph, options);
+    if (!status)
+        status = list_user_nodes(e, graph, options);
+    if (!status && options->memory_budget)
+        status = ebb_executable_fit(e, (size_t)options->memory_budget, &planner, &dump);
+    else if (!status)
+        status = plan(&p, e, &dump);
     if (!status)
         status = bind_variables(e, options->plan_only);
     if (!status && !options->plan_only)
@@ -448,7 +501,6 @@ ebb_status ebb_compile(ebb_graph *graph, const ebb_compile_options *options,
         .user_graph = graph,
         .n_user_nodes = ebb_graph_n_nodes(graph),
         .has_updates = !options->skip_updates && ebb_graph_n_updates(graph) > 0,
-        .may_fuse = !options->skip_passes && !options->skip_fusion && !options->check_finite,
         .check_finite = options->check_finite,
         .stats = { .n_nodes_built = ebb_graph_n_nodes(graph) },
     };

@@ -292,6 +292,9 @@ ebb_memory_plan ebb_executable_memory(const ebb_executable *e)
         .scratch_bytes = s->scratch_bytes,
         .constant_bytes = s->constant_bytes,
         .packed_bytes = s->packed_bytes,
+        .n_recomputed = e->recompute_cost.n_nodes,
+        .more_work =
+            e->recompute_cost.n_nodes ? e->recompute_cost.more / e->recompute_cost.work : 0,
         .n_items = (int64_t)(e->buffers.n + e->n_scratches + e->n_packings),
     };
     const ebb_buffer *buffers = ebb_executable_buffers(e);

@@ -8,6 +8,7 @@
  *   choose.c      which backend computes a node, in which of them
  *   order.c       where steps stand, which may write variables, what lives when
  *   memory.c      where everything will lie; plan.c: lifetimes to offsets
+ *   budget.c      what is computed again to fit a memory budget
  *   bind.c        memory for everything, pointers into the steps
  *   executable.c  runs
  *   finite.c      looking for NaN and infinities
@@ -20,6 +21,7 @@
 #define RUNTIME_RUNTIME_H
 
 #include "graph/arena.h"
+#include "passes/rematerialize.h"
 #include "runtime/store.h"
 
 #include <ebb/compile.h>
@@ -146,10 +148,12 @@ struct ebb_executable {
 
     const ebb_graph *user_graph; /* to compare handles with; never looked into after compiling */
     uint32_t n_user_nodes;
-    uint32_t *map;    /* by user id: id in `graph`, 0: gone */
-    ebb_graph *graph; /* own copy: ops, attributes, types of all that runs */
-    bool has_updates; /* the graph's updates are applied */
-    bool may_fuse;    /* and it has not been done yet */
+    uint32_t *map;               /* by user id: id in `graph`, 0: gone */
+    ebb_graph *graph;            /* own copy: ops, attributes, types of all that runs */
+    bool has_updates;            /* the graph's updates are applied */
+    bool may_fuse;               /* and it has not been done yet */
+    ebb_rematerialize recompute; /* what is computed again, to fit a memory budget */
+    ebb_rematerialize_cost recompute_cost;
     bool check_finite;
 
     const ebb_backend *const *backends;
@@ -231,6 +235,8 @@ ebb_status ebb_executable_lower(ebb_executable *executable, const uint8_t *live,
  * `stage`. */
 ebb_status ebb_executable_take(ebb_executable *executable, ebb_graph *graph, const uint32_t *map,
                                const char *stage, ebb_dump *dump);
+/* Lets e->recompute be computed again. */
+ebb_status ebb_executable_rematerialize(ebb_executable *executable, ebb_dump *dump);
 /* Makes programs of the element-wise nodes that a backend takes in one; a graph that changed is
  * dumped. */
 ebb_status ebb_executable_fuse(ebb_executable *executable, ebb_dump *dump);
@@ -243,6 +249,17 @@ ebb_status ebb_executable_order(ebb_executable *executable);
  * where the kernel allows that. */
 bool ebb_step_may_overwrite(const ebb_executable *executable, const ebb_step *step, int result,
                             uint32_t buffer);
+/* What a budget repeats: from the user's graph to the passes' result, and to a plan. */
+typedef struct ebb_planner {
+    ebb_status (*prepare)(void *context, ebb_executable *executable, ebb_dump *dump);
+    ebb_status (*plan)(void *context, ebb_executable *executable, ebb_dump *dump);
+    void *context;
+} ebb_planner;
+/* A plan with a peak of at most `budget` bytes. LIMIT: there is none. */
+ebb_status ebb_executable_fit(ebb_executable *executable, size_t budget, const ebb_planner *planner,
+                              ebb_dump *dump);
+/* Drops graph, steps and plan; what the user named stays. */
+void ebb_executable_unplan(ebb_executable *executable);
 /* Where everything will lie; allocates nothing of it. */
 ebb_status ebb_executable_plan(ebb_executable *executable);
 /* Memory for everything, as planned, and pointers. Variables have their entries. */

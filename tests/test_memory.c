@@ -1,6 +1,7 @@
 /* The memory of executables: the plan that is told before anything is allocated, and that nothing
  * in it overlaps. */
 #include "models/models.h"
+#include "passes/rematerialize.h"
 #include "tests/support/runtime.h"
 
 #include <stdlib.h>
@@ -41,7 +42,7 @@ static const struct zoo_case {
     ebb_node (*build)(ebb_node x, const model_options *options);
     int64_t batch, channels, size;
 } zoo[] = {
-    { "mlp", mlp, 64, 1, 16 },
+    { "mlp", mlp, 512, 1, 16 },
     { "simple_convnet", build_simple_convnet, 8, 1, 28 },
     { "deep_convnet", build_deep_convnet, 8, 1, 28 },
     { "lenet5", build_lenet5, 8, 1, 28 },
@@ -249,6 +250,282 @@ START_TEST(items_have_names)
 }
 END_TEST
 
+/* ---- budgets ---- */
+
+enum { MOST_PARAMETERS = 100, N_STEPS = 3, N_BUDGETED = 4 };
+
+/* A model's loss and the gradients of all its parameters, without updates but those of states. */
+typedef struct gradients {
+    model m;
+    ebb_node nodes[MOST_PARAMETERS + 1];
+    int n;
+} gradients;
+
+static gradients build_gradients(const struct zoo_case *c)
+{
+    gradients g = { .m = { .graph = ebb_graph_create(c->name) } };
+    model *m = &g.m;
+    ebb_node parameters[MOST_PARAMETERS];
+    m->x = ebb_input(m->graph, "x", EBB_F32, EBB_SHAPE(c->batch, c->channels, c->size, c->size));
+    m->y = c->build(m->x, &(model_options){ .training = true, .classes = 10, .he_init = true });
+    m->y = ebb_reduce_mean(ebb_square(m->y), EBB_ALL_AXES, false);
+    int n = 0;
+    for (uint32_t id = 1; id <= ebb_graph_n_nodes(m->graph); id++) {
+        const ebb_node node = ebb_graph_node(m->graph, id);
+        if (strcmp(ebb_node_op(node)->name, "variable") == 0 &&
+            ebb_node_type(node)->dtype == EBB_F32 &&
+            strncmp(ebb_node_name(node), "running_", 8) != 0)
+            parameters[n++] = node;
+    }
+    ck_assert_int_le(n, MOST_PARAMETERS);
+    g.nodes[0] = m->y;
+    ck_assert_int_eq(ebb_gradients(m->y, parameters, n, &g.nodes[1]), EBB_OK);
+    g.n = n + 1;
+    return g;
+}
+
+static float *make_x(const model *m)
+{
+    const int64_t n = ebb_shape_elements(&ebb_node_type(m->x)->shape);
+    float *data = malloc((size_t)n * sizeof *data);
+    ck_assert_ptr_nonnull(data);
+    for (int64_t i = 0; i < n; i++)
+        data[i] = (float)(i * 7919 % 1009) / 1009 - 0.5F;
+    return data;
+}
+
+/* Runs N_STEPS times; the values of `nodes`, one after the other, of each run. */
+static char *run_steps(ebb_executable *e, const model *m, const ebb_node *nodes, int n,
+                       size_t *n_bytes)
+{
+    ebb_fetch fetches[MOST_PARAMETERS + 1];
+    size_t bytes = 0;
+    for (int i = 0; i < n; i++)
+        bytes += ebb_type_bytes(ebb_node_type(nodes[i]));
+    char *values = malloc(N_STEPS * bytes), *at = values;
+    float *x = make_x(m);
+    for (int step = 0; step < N_STEPS; step++) {
+        for (int i = 0; i < n; i++) {
+            fetches[i] = FETCH(nodes[i], at);
+            at += ebb_type_bytes(ebb_node_type(nodes[i]));
+        }
+        run(e, &FEED(m->x, x), 1, fetches, n);
+    }
+    free(x);
+    *n_bytes = N_STEPS * bytes;
+    return values;
+}
+
+/* All values of a store, bit for bit. */
+static void check_stores(ebb_store *a, ebb_store *b)
+{
+    ck_assert_int_eq(ebb_store_size(a), ebb_store_size(b));
+    for (int64_t i = 0; i < ebb_store_size(a); i++) {
+        ebb_tensor x, y;
+        ck_assert_int_eq(ebb_store_get(a, ebb_store_name(a, i), &x), EBB_OK);
+        ck_assert_int_eq(ebb_store_get(b, ebb_store_name(a, i), &y), EBB_OK);
+        ck_assert_msg(memcmp(x.data, y.data, ebb_type_bytes(&x.type)) == 0, "%s differs",
+                      ebb_store_name(a, i));
+    }
+}
+
+/* Within a budget everything is the same bit for bit: loss and gradients, or the weights behind
+ * some steps of Adam; dropout draws the same numbers. */
+static bool check_budget(const struct zoo_case *c, const model *m, const ebb_node *nodes, int n,
+                         double share, bool skip_fusion)
+{
+    ebb_store *stores[2] = { ebb_store_create(NULL), ebb_store_create(NULL) };
+    ebb_compile_options o = {
+        .fetches = nodes, .n_fetches = n, .n_threads = 2, .skip_fusion = skip_fusion
+    };
+    ebb_executable *e[2] = { NULL, NULL };
+    char *values[2] = { NULL, NULL };
+    size_t n_bytes = 0;
+    o.store = stores[0];
+    e[0] = compile_with(m->graph, &o);
+    const size_t peak = ebb_executable_memory(e[0]).peak_bytes;
+    o.store = stores[1];
+    o.memory_budget = (int64_t)((double)peak * share);
+    const ebb_status status = ebb_compile(m->graph, &o, &e[1]);
+    const bool fits = status == EBB_OK;
+    if (fits) {
+        const ebb_memory_plan plan = ebb_executable_memory(e[1]);
+        ck_assert_uint_le(plan.peak_bytes, (size_t)o.memory_budget);
+        ck_assert_int_gt(plan.n_recomputed, 0);
+        ck_assert(plan.more_work > 0 && plan.more_work < 1);
+        check_items(e[1], c->name);
+        for (int i = 0; i < 2; i++)
+            values[i] = run_steps(e[i], m, nodes, n, &n_bytes);
+        ck_assert_msg(memcmp(values[0], values[1], n_bytes) == 0, "%s: other bits at %.2f", c->name,
+                      share);
+        check_stores(stores[0], stores[1]);
+    } else {
+        char budget[100];
+        snprintf(budget, sizeof budget, "the memory budget of %lld bytes cannot be met",
+                 (long long)o.memory_budget);
+        ck_assert_int_eq(status, EBB_LIMIT);
+        CHECK_TEXT(ebb_graph_message(m->graph), budget);
+        const char *least = strstr(ebb_graph_message(m->graph), "at least ");
+        ck_assert_ptr_nonnull(least);
+        const long long smallest = atoll(least + strlen("at least "));
+        ck_assert(smallest > o.memory_budget && smallest <= (long long)peak);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(values[i]);
+        ebb_executable_destroy(e[i]);
+        ebb_store_destroy(stores[i]);
+    }
+    return fits;
+}
+
+START_TEST(budgets)
+{
+    static const double shares[] = { 0.95, 0.8, 0.65, 0.5 };
+    static const char *const names[N_BUDGETED] = { "mlp", "deep_convnet", "resnet20", "unet" };
+    const struct zoo_case *c = zoo;
+    while (strcmp(c->name, names[_i]) != 0)
+        c++;
+    int n_fit = 0;
+    for (size_t s = 0; s < sizeof shares / sizeof *shares; s++) {
+        const gradients g = build_gradients(c);
+        n_fit += check_budget(c, &g.m, g.nodes, g.n, shares[s], s % 2);
+        ebb_graph_destroy(g.m.graph);
+        const model m = build(c, true, EBB_NN_ADAM);
+        n_fit += check_budget(c, &m, &m.y, 1, shares[s], false);
+        ebb_graph_destroy(m.graph);
+    }
+    printf("%s: %d of 8 budgets fit\n", c->name, n_fit);
+    /* The first layers of deep_convnet need as much by themselves as all of it at its peak. */
+    if (strcmp(c->name, "deep_convnet") != 0)
+        ck_assert_int_ge(n_fit, 3);
+}
+END_TEST
+
+START_TEST(bad_budgets)
+{
+    const model m = build(&zoo[0], true, EBB_NN_SGD);
+    ebb_compile_options o = { .fetches = &m.y, .n_fetches = 1, .plan_only = true };
+    o.memory_budget = -1;
+    refuse(m.graph, &o, EBB_BAD_ARGUMENT, "a memory budget of -1 bytes");
+    o.memory_budget = INT64_MIN;
+    refuse(m.graph, &o, EBB_BAD_ARGUMENT, "a memory budget of -9223372036854775808 bytes");
+    o.memory_budget = 1;
+    refuse(m.graph, &o, EBB_LIMIT, "the memory budget of 1 bytes cannot be met: graph \"mlp\"");
+    o.memory_budget = INT64_MAX;
+    ebb_executable *e = compile_with(m.graph, &o);
+    ck_assert_int_eq(ebb_executable_memory(e).n_recomputed, 0);
+    ebb_executable_destroy(e);
+    ebb_graph_destroy(m.graph);
+}
+END_TEST
+
+/* Wherever memory runs out in the search, the status says so and nothing leaks. */
+START_TEST(budgets_without_memory)
+{
+    struct zoo_case c = zoo[0];
+    c.batch = 512; /* so that values count, not weights */
+    const model m = build(&c, true, EBB_NN_SGD);
+    ebb_memory_meter meter;
+    ebb_memory_meter_init(&meter, NULL);
+    ebb_compile_options o = {
+        .fetches = &m.y, .n_fetches = 1, .plan_only = true, .allocator = &meter.allocator
+    };
+    ebb_executable *e = compile_with(m.graph, &o);
+    o.memory_budget = (int64_t)(ebb_executable_memory(e).peak_bytes * 9 / 10);
+    ebb_executable_destroy(e);
+    int n_failed = 0;
+    ebb_status status = EBB_OUT_OF_MEMORY;
+    for (int64_t after = 0; status; after += 1 + after / 20) {
+        meter.fail_after = after;
+        status = ebb_compile(m.graph, &o, &e);
+        n_failed += status == EBB_OUT_OF_MEMORY;
+        ck_assert(status == EBB_OK || status == EBB_OUT_OF_MEMORY);
+        if (status)
+            ck_assert_int_eq(meter.n_live, 0);
+    }
+    ck_assert_int_gt(n_failed, 50);
+    ck_assert_int_gt(ebb_executable_memory(e).n_recomputed, 0);
+    ebb_executable_destroy(e);
+    ck_assert_int_eq(meter.n_live, 0);
+    ebb_graph_destroy(m.graph);
+}
+END_TEST
+
+/* ---- the pass ---- */
+
+/* The matrix product is needed by the backward part anyway, so exp and tanh are computed there
+ * again
+ * (%11, %12), behind the last dear thing that is done, and the forward ones need not be kept. The
+ * relu of the second product would need that product: it is kept, unless everything between two
+ * segments may be computed again. */
+static const char before[] = "graph \"g\"\n"
+                             "%1 = input {name=\"x\"} : f32[64,8]\n"
+                             "%2 = variable {name=\"w\"} : f32[8,8]\n"
+                             "%3 = matmul %1 %2 : f32[64,8]\n"
+                             "%4 = exp %3 : f32[64,8] @e\n"
+                             "%5 = tanh %4 : f32[64,8]\n"
+                             "%6 = matmul %5 %2 : f32[64,8]\n"
+                             "%7 = relu %6 : f32[64,8]\n"
+                             "%8 = matmul %7 %2 : f32[64,8] !backward\n"
+                             "%9 = mul %8 %7 : f32[64,8] !backward\n"
+                             "%10 = mul %9 %5 : f32[64,8] !backward\n"
+                             "%11 = mul %10 %3 : f32[64,8] @out !backward\n";
+
+static const char behind[] = "graph \"g\"\n"
+                             "%1 = input {name=\"x\"} : f32[64,8]\n"
+                             "%2 = variable {name=\"w\"} : f32[8,8]\n"
+                             "%3 = matmul %1 %2 : f32[64,8]\n"
+                             "%4 = exp %3 : f32[64,8] @e\n"
+                             "%5 = tanh %4 : f32[64,8]\n"
+                             "%6 = matmul %5 %2 : f32[64,8]\n"
+                             "%7 = relu %6 : f32[64,8]\n"
+                             "%8 = matmul %7 %2 : f32[64,8] !backward\n"
+                             "%9 = mul %8 %7 : f32[64,8] !backward\n"
+                             "%10 = after %3 %8 : f32[64,8] !backward\n"
+                             "%11 = exp %10 : f32[64,8] !backward\n"
+                             "%12 = tanh %11 : f32[64,8] !backward\n"
+                             "%13 = mul %9 %12 : f32[64,8] !backward\n"
+                             "%14 = mul %13 %3 : f32[64,8] @out !backward\n";
+
+static void rematerialize(const ebb_rematerialize *options, const char *expected, int n_nodes)
+{
+    ebb_graph *graph, *result;
+    ebb_error error;
+    ck_assert_msg(ebb_graph_parse(before, strlen(before), NULL, 0, NULL, &graph, &error) == EBB_OK,
+                  "%s", error.message);
+    uint32_t map[20];
+    const ebb_node out = ebb_graph_node(graph, ebb_graph_n_nodes(graph));
+    ebb_rematerialize_cost cost;
+    ck_assert_int_eq(ebb_rematerialize_run(options, graph, &out, 1, &result, map, &cost, &error),
+                     EBB_OK);
+    ck_assert_int_eq(cost.n_nodes, n_nodes);
+    if (expected) {
+        char *text = NULL;
+        size_t n = 0;
+        FILE *file = open_memstream(&text, &n);
+        ck_assert_int_eq(ebb_graph_print(result, file), EBB_OK);
+        fclose(file);
+        ck_assert_str_eq(text, expected);
+        const ebb_node last = ebb_graph_node(result, map[out.id]);
+        ck_assert_str_eq(ebb_node_name(last), "out");
+        const size_t values = 64 * 8 * 4; /* bytes of each */
+        ck_assert_uint_eq(ebb_graph_live_bytes(graph, &out, 1, true), 4 * values);
+        ck_assert_uint_lt(ebb_graph_live_bytes(result, &last, 1, true), 4 * values);
+        free(text);
+    } else {
+        ck_assert_ptr_null(result);
+    }
+    ebb_graph_destroy(result);
+    ebb_graph_destroy(graph);
+}
+
+START_TEST(pass_is_as_written)
+{
+    rematerialize(&(ebb_rematerialize){ .what = EBB_RECOMPUTE_NOTHING }, NULL, 0);
+    rematerialize(&(ebb_rematerialize){ .what = EBB_RECOMPUTE_ELEMENTWISE }, behind, 2);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("memory");
@@ -259,5 +536,12 @@ int main(void)
     tcase_add_test(plans, plans_come_before_memory);
     tcase_add_test(plans, items_have_names);
     suite_add_tcase(suite, plans);
+    TCase *fits = tcase_create("budgets");
+    tcase_set_timeout(fits, 240);
+    tcase_add_loop_test(fits, budgets, 0, N_BUDGETED);
+    tcase_add_test(fits, pass_is_as_written);
+    tcase_add_test(fits, bad_budgets);
+    tcase_add_test(fits, budgets_without_memory);
+    suite_add_tcase(suite, fits);
     return run_suite(suite);
 }

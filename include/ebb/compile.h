@@ -30,7 +30,12 @@ typedef struct ebb_compile_options {
      * Forward, backward and updates are looked at, node by node: nothing is fused. Not for graphs
      * that compute with infinities on purpose, and not together with `profile`. */
     bool check_finite;
-    bool profile;   /* take the time of every step (profile.h) */
+    bool profile; /* take the time of every step (profile.h) */
+    /* The most that the executable may allocate for data, in bytes (ebb_memory_plan.peak_bytes); 0:
+     * any. What does not fit is computed again in the backward part (phase EBB_BACKWARD) instead of
+     * being kept, cheap operations first; results are the same bit for bit. Several plans
+     * are made until one fits. */
+    int64_t memory_budget;
     bool plan_only; /* allocate nothing and leave the store alone (it may be NULL): the executable
                        cannot run, but tells its plan (ebb_executable_memory) */
     const char
@@ -44,7 +49,8 @@ typedef struct ebb_compile_options {
  * executable; it must not outlive the store. With neither fetches nor updates: BAD_ARGUMENT. Errors
  * (message on the graph; *executable NULL): the graph's sticky error; BAD_NODE (a fetch of another
  * graph or none); BAD_SHAPE or BAD_DTYPE (a store entry of another type); BAD_ARGUMENT; UNSUPPORTED
- * (no backend takes a node); OUT_OF_MEMORY; BACKEND; IO (dump_dir). */
+ * (no backend takes a node); LIMIT (memory_budget cannot be met: the message names the smallest
+ * peak that was found); OUT_OF_MEMORY; BACKEND; IO (dump_dir). */
 EBB_NODISCARD EBB_API ebb_status ebb_compile(ebb_graph *graph, const ebb_compile_options *options,
                                              ebb_executable **executable);
 EBB_API void ebb_executable_destroy(ebb_executable *executable);
@@ -118,6 +124,9 @@ typedef struct ebb_memory_plan {
     size_t scratch_bytes; /* of the step that needs most */
     size_t constant_bytes, packed_bytes;
     size_t variable_bytes, input_bytes; /* not in the peak: they belong to others */
+    int64_t n_recomputed;               /* nodes that are computed again to fit a memory budget */
+    double more_work; /* their share of the work of all others, estimated by memory traffic and
+                         arithmetic: 0.1 is 10% more */
     int64_t n_items;
 } ebb_memory_plan;
 EBB_API ebb_memory_plan ebb_executable_memory(const ebb_executable *executable);

@@ -1,0 +1,575 @@
+/* rematerialize: the backward part gets copies of forward nodes in place of values that would have
+ * to be kept for it.
+ *
+ * Late nodes are those of the phase backward, and what depends on them; all others are early. For
+ * each early op it is decided, in the order of ids, whether late nodes see its results or copies:
+ * copies if the op may be computed again and what must be kept for that is less than the results.
+ * Copies are made in front of the first late node that needs one, from kept values behind the op
+ * `after`: so that they are not shared with the originals, and fuse with what stands there. */
+#define EBB_NO_LOCATIONS
+#include "passes/rematerialize.h"
+#include "graph/graph_build.h"
+#include "ops/build.h"
+#include "ops/descriptors.h"
+
+#include <string.h>
+
+/* Operations in the time of a byte of memory traffic: about 12 on one core with AVX-512. */
+#define FLOPS_PER_BYTE 12.0
+
+/* ---- after ---- */
+
+static ebb_status infer_after(const ebb_infer *infer)
+{
+    infer->results[0] = *infer->inputs[0];
+    return EBB_OK;
+}
+
+static bool view_after(const ebb_view *view)
+{
+    *view->result_layout = *view->input_layout;
+    return true;
+}
+
+const ebb_op ebb_op_after = {
+    .name = "after",
+    .summary = "x, to be used only when another value is there",
+    .group = "shape",
+    .n_inputs = 2,
+    .n_results = 1,
+    .traits = EBB_TRAIT_VIEW,
+    .infer = infer_after,
+    .eval = ebb_view_eval,
+    .view = view_after,
+};
+
+/* ---- what is known of a graph ---- */
+
+static ebb_status mark_needed(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
+                              bool keep_updates, uint8_t *used)
+{
+    const ebb_allocator *allocator = ebb_graph_allocator(graph);
+    const int64_t n_updates = keep_updates ? ebb_graph_n_updates(graph) : 0;
+    const size_t n = (size_t)(n_outputs + 2 * n_updates), bytes = n * sizeof(ebb_node);
+    ebb_node *roots = ebb_allocate(allocator, bytes);
+    if (!roots)
+        return EBB_OUT_OF_MEMORY;
+    if (n_outputs > 0)
+        memcpy(roots, outputs, (size_t)n_outputs * sizeof *roots);
+    for (int64_t i = 0; i < n_updates; i++)
+        ebb_graph_update(graph, i, &roots[n_outputs + 2 * i], &roots[n_outputs + 2 * i + 1]);
+    memset(used, 0, (size_t)ebb_graph_n_nodes(graph) + 1);
+    ebb_graph_mark(graph, roots, (int64_t)n, used);
+    ebb_release(allocator, roots, bytes);
+    return EBB_OK;
+}
+
+static bool is_source(ebb_node node)
+{
+    return ebb_node_op(node)->traits & EBB_TRAIT_SOURCE;
+}
+
+static bool is_view(ebb_node node)
+{
+    const ebb_op *op = ebb_node_op(node);
+    return op->view && op->n_results == 1 && ebb_node_n_inputs(node) >= 1;
+}
+
+static bool is_result(ebb_node node)
+{
+    return ebb_node_op(node) == &ebb_op_result;
+}
+
+static ebb_recompute class_of(const ebb_op *op)
+{
+    static const ebb_op *const dear[] = {
+        &ebb_op_matmul,
+        &ebb_op_conv,
+        &ebb_op_conv_input_grad,
+        &ebb_op_conv_weight_grad,
+        &ebb_op_attention,
+        &ebb_op_masked_attention,
+        &ebb_op_conv_weight_bias_grad,
+    };
+    for (size_t i = 0; i < sizeof dear / sizeof *dear; i++)
+        if (op == dear[i])
+            return EBB_RECOMPUTE_ALL;
+    return op->traits & EBB_TRAIT_ELEMENTWISE ? EBB_RECOMPUTE_ELEMENTWISE : EBB_RECOMPUTE_CHEAP;
+}
+
+/* ---- the pass ---- */
+
+typedef struct record {
+    size_t bytes;   /* of a value with memory of its own */
+    size_t need;    /* bytes that must be kept so that late nodes can have the value */
+    uint32_t root;  /* the node whose memory the value lies in */
+    uint32_t end;   /* of a root: the last early node that reads it */
+    uint32_t copy;  /* in the new graph; 0: none */
+    uint32_t guard; /* in the new graph: `after` of the value; 0: none */
+    bool is_needed, is_late;
+    bool has_late_use; /* of a root, by a late node */
+    bool is_again;     /* late nodes get a copy; of an op's first result */
+} record;
+
+typedef struct rematerialize {
+    const ebb_rematerialize *options;
+    const ebb_graph *from;
+    ebb_graph *to;
+    const ebb_allocator *allocator;
+    record *records;
+    size_t n_ids;
+    size_t *alive;  /* by id: bytes of early values that early nodes still read behind it */
+    uint32_t *cuts; /* last ids of the segments, ascending */
+    int n_cuts;
+    uint32_t split; /* ids above: only what is cheap is computed again */
+    uint32_t *map, *stack;
+    ebb_node *inputs;
+    size_t most_inputs;
+    uint32_t
+        trigger; /* in the new graph: the last node that is computed, and is not element-wise */
+    ebb_rematerialize_cost *cost;
+} rematerialize;
+
+static ebb_node node_at(const rematerialize *r, uint32_t id)
+{
+    return ebb_graph_node(r->from, id);
+}
+
+static double work_of(ebb_node node)
+{
+    if (is_source(node) || is_view(node) || is_result(node))
+        return 0;
+    double bytes = 0;
+    for (int i = 0; i < ebb_node_n_inputs(node); i++)
+        bytes += (double)ebb_type_bytes(ebb_node_type(ebb_node_input(node, i)));
+    for (int i = 0; i < ebb_node_op(node)->n_results; i++)
+        bytes += (double)ebb_type_bytes(ebb_node_type(ebb_node_result(node, i)));
+    const double flops = ebb_node_flops(node) / FLOPS_PER_BYTE;
+    return flops > bytes ? flops : bytes;
+}
+
+/* The first result of the op whose value lies behind this one. */
+static uint32_t op_behind(const rematerialize *r, uint32_t id)
+{
+    const ebb_node root = node_at(r, r->records[id].root);
+    return is_result(root) ? ebb_node_input_ids(root)[0] : root.id;
+}
+
+static void look_at_nodes(rematerialize *r, const uint8_t *used)
+{
+    for (uint32_t id = 1; id < r->n_ids; id++) {
+        record *own = &r->records[id];
+        const ebb_node node = node_at(r, id);
+        if (!(own->is_needed = used[id]))
+            continue;
+        const uint32_t *inputs = ebb_node_input_ids(node);
+        const int n = ebb_node_n_inputs(node);
+        if ((size_t)n > r->most_inputs)
+            r->most_inputs = (size_t)n;
+        own->is_late = ebb_node_phase(node) == EBB_BACKWARD;
+        for (int i = 0; i < n; i++)
+            own->is_late |= r->records[inputs[i]].is_late;
+        own->root = is_view(node) ? r->records[inputs[0]].root : id;
+        if (own->root == id && !is_source(node))
+            own->bytes = ebb_type_bytes(ebb_node_type(node));
+        r->cost->work += work_of(node);
+        if (is_view(node) || is_result(node))
+            continue;
+        for (int i = 0; i < n; i++) {
+            record *root = &r->records[r->records[inputs[i]].root];
+            if (own->is_late)
+                root->has_late_use = true;
+            else
+                root->end = id;
+        }
+    }
+}
+
+/* ---- segments ---- */
+
+/* Where least lives, once near each n-th part of the bytes that the forward part computes. */
+static void find_cuts(rematerialize *r)
+{
+    const int n = r->options->what == EBB_RECOMPUTE_ALL ? r->options->n_segments : 0;
+    size_t total = 0, seen = 0, live = 0;
+    r->split = UINT32_MAX;
+    if (n < 2)
+        return;
+    memset(r->alive, 0, (r->n_ids + 1) * sizeof *r->alive);
+    for (uint32_t id = 1; id < r->n_ids; id++) { /* differences wrap around, their sums do not */
+        const record *own = &r->records[id];
+        if (!own->is_needed || own->is_late || own->end <= id)
+            continue;
+        total += own->bytes;
+        r->alive[id] += own->bytes;
+        r->alive[own->end] -= own->bytes;
+    }
+    size_t least = SIZE_MAX;
+    uint32_t best = 0;
+    for (uint32_t id = 1; id < r->n_ids; id++) {
+        const record *own = &r->records[id];
+        live += r->alive[id];
+        if (!own->is_needed || own->is_late || own->end <= id)
+            continue;
+        seen += own->bytes;
+        const double at = (double)seen / (double)total * n; /* cut k is sought from k - 1/2 on */
+        if (r->n_cuts < n - 1 && at >= r->n_cuts + 1.5 && best) {
+            r->cuts[r->n_cuts++] = best;
+            best = 0;
+            least = SIZE_MAX;
+        }
+        if (at >= r->n_cuts + 0.5 && live < least) {
+            least = live;
+            best = id;
+        }
+    }
+    if (r->n_cuts < n - 1 && best)
+        r->cuts[r->n_cuts++] = best;
+    const int k = r->options->n_recomputed;
+    if (k > 0 && k <= r->n_cuts)
+        r->split = r->cuts[k - 1];
+}
+
+/* True if early nodes of a later segment read the value. */
+static bool is_kept(const rematerialize *r, uint32_t id)
+{
+    int low = 0, high = r->n_cuts;
+    while (low < high) {
+        const int middle = low + (high - low) / 2;
+        if (r->cuts[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < r->n_cuts && r->records[id].end > r->cuts[low];
+}
+
+/* ---- decisions ---- */
+
+static bool may_recompute(const rematerialize *r, ebb_node node)
+{
+    const ebb_op *op = ebb_node_op(node);
+    ebb_recompute most = r->options->what;
+    if (op->traits & (EBB_TRAIT_SOURCE | EBB_TRAIT_FALLIBLE | EBB_TRAIT_UNIQUE))
+        return false;
+    for (int i = 0; i < op->n_results; i++)
+        if (is_kept(r, node.id + (uint32_t)i))
+            return false;
+    if (most == EBB_RECOMPUTE_ALL && node.id > r->split)
+        most = EBB_RECOMPUTE_CHEAP;
+    return class_of(op) <= most;
+}
+
+static void decide(rematerialize *r, ebb_node node)
+{
+    const uint32_t *inputs = ebb_node_input_ids(node);
+    const uint32_t n_results = (uint32_t)ebb_node_op(node)->n_results;
+    const bool may = may_recompute(r, node);
+    size_t extra = 0, saved = 0, all = 0;
+    for (int i = 0; i < ebb_node_n_inputs(node); i++) {
+        bool is_repeated = false;
+        for (int j = 0; j < i && !is_repeated && i < 8; j++)
+            is_repeated = inputs[j] == inputs[i];
+        if (!is_repeated)
+            extra += r->records[r->records[inputs[i]].root].need;
+    }
+    for (uint32_t id = node.id; id < node.id + n_results; id++) {
+        saved += r->records[id].has_late_use ? r->records[id].bytes : 0;
+        all += r->records[id].bytes;
+    }
+    const bool is_again = may && extra < (saved ? saved : all);
+    r->records[node.id].is_again = is_again;
+    for (uint32_t id = node.id; id < node.id + n_results; id++) {
+        record *own = &r->records[id];
+        if (is_again)
+            own->need = saved ? 0 : extra;
+        else
+            own->need = own->has_late_use || is_kept(r, id) ? 0 : own->bytes;
+    }
+}
+
+static bool decide_all(rematerialize *r)
+{
+    bool any = false;
+    for (uint32_t id = 1; id < r->n_ids; id++) {
+        const record *own = &r->records[id];
+        const ebb_node node = node_at(r, id);
+        if (!own->is_needed || own->is_late || is_source(node) || is_view(node) || is_result(node))
+            continue;
+        decide(r, node);
+        any |= own->is_again;
+    }
+    return any;
+}
+
+/* ---- the new graph ---- */
+
+static void note_trigger(rematerialize *r, ebb_node old, ebb_node made)
+{
+    if (!is_source(old) && !is_view(old) && class_of(ebb_node_op(old)) > EBB_RECOMPUTE_ELEMENTWISE)
+        r->trigger = made.id;
+}
+
+/* A late node reads this value of the old graph as a copy. */
+static bool wants_copy(const rematerialize *r, uint32_t id)
+{
+    return !r->records[id].is_late && r->records[op_behind(r, id)].is_again;
+}
+
+static ebb_node guard(rematerialize *r, uint32_t id)
+{
+    record *own = &r->records[id];
+    if (!own->guard) {
+        const ebb_node x = ebb_graph_node(r->to, r->map[id]);
+        const ebb_node pair[2] = { x, r->trigger ? ebb_graph_node(r->to, r->trigger) : x };
+        own->guard = ebb_emit(r->to, &ebb_op_after, pair, 2, NULL, NULL).id;
+    }
+    return ebb_graph_node(r->to, own->guard);
+}
+
+/* All inputs have their copies. */
+static void emit_copy(rematerialize *r, ebb_node old)
+{
+    const uint32_t *inputs = ebb_node_input_ids(old);
+    const ebb_op *op = ebb_node_op(old);
+    const int n = ebb_node_n_inputs(old);
+    ebb_node results[EBB_MAX_RESULTS];
+    bool is_new = false;
+    for (int i = 0; i < n; i++) {
+        const ebb_node input = node_at(r, inputs[i]);
+        if (r->records[inputs[i]].copy) {
+            r->inputs[i] = ebb_graph_node(r->to, r->records[inputs[i]].copy);
+        } else if (is_source(node_at(r, r->records[input.id].root))) {
+            r->inputs[i] = ebb_graph_node(r->to, r->map[inputs[i]]);
+            continue;
+        } else {
+            r->inputs[i] = guard(r, inputs[i]);
+        }
+        is_new = true;
+    }
+    if (!is_new && n > 0)
+        r->inputs[0] = guard(r, inputs[0]);
+    ebb_graph_stand_at(r->to, old); /* names are unique: it keeps its own */
+    ebb_graph_set_phase(r->to, EBB_BACKWARD);
+    ebb_emit(r->to, op, r->inputs, n, op->attrs_bytes ? ebb_node_attrs(old) : NULL, results);
+    for (int i = 0; i < op->n_results && !ebb_graph_status(r->to); i++)
+        r->records[old.id + (uint32_t)i].copy = results[i].id;
+    r->cost->n_nodes += !is_view(old);
+    r->cost->more += work_of(old);
+}
+
+/* Makes a copy of the value, and of all that this takes. An item waits at most once at a time. */
+static void request_copy(rematerialize *r, uint32_t wanted)
+{
+    size_t depth = 0;
+    r->stack[depth++] = wanted;
+    while (depth > 0 && !ebb_graph_status(r->to)) {
+        ebb_node node = node_at(r, r->stack[depth - 1]);
+        if (is_result(node))
+            node = node_at(r, ebb_node_input_ids(node)[0]);
+        const uint32_t *inputs = ebb_node_input_ids(node);
+        uint32_t missing = 0;
+        for (int i = 0; i < ebb_node_n_inputs(node) && !missing; i++) {
+            if (!r->records[inputs[i]].copy && wants_copy(r, inputs[i]))
+                missing = inputs[i];
+        }
+        if (missing) {
+            r->stack[depth++] = missing;
+            continue;
+        }
+        if (!r->records[node.id].copy)
+            emit_copy(r, node);
+        depth--;
+    }
+}
+
+static void emit_node(rematerialize *r, ebb_node old)
+{
+    const ebb_op *op = ebb_node_op(old);
+    const uint32_t *inputs = ebb_node_input_ids(old);
+    const bool is_late = r->records[old.id].is_late;
+    ebb_node results[EBB_MAX_RESULTS];
+    for (int i = 0; i < ebb_node_n_inputs(old) && is_late; i++) {
+        if (!r->records[inputs[i]].copy && wants_copy(r, inputs[i]))
+            request_copy(r, inputs[i]);
+    }
+    for (int i = 0; i < ebb_node_n_inputs(old); i++) {
+        const uint32_t copy = is_late ? r->records[inputs[i]].copy : 0;
+        r->inputs[i] = ebb_graph_node(r->to, copy ? copy : r->map[inputs[i]]);
+    }
+    ebb_graph_copy_node(r->to, old, r->inputs, results);
+    for (int i = 0; i < op->n_results && !ebb_graph_status(r->to); i++) {
+        const ebb_node further = node_at(r, old.id + (uint32_t)i);
+        r->map[further.id] = results[i].id;
+        if (i > 0 && *ebb_node_name(further)) {
+            ebb_graph_stand_at(r->to, further);
+            ebb_named(results[i], ebb_node_name(further));
+        }
+    }
+    note_trigger(r, old, results[0]);
+}
+
+static void emit_all(rematerialize *r)
+{
+    for (uint32_t id = 1; id < r->n_ids && !ebb_graph_status(r->to); id++) {
+        if (r->records[id].is_needed && !is_result(node_at(r, id)))
+            emit_node(r, node_at(r, id));
+    }
+    const int64_t n_updates = r->options->keep_updates ? ebb_graph_n_updates(r->from) : 0;
+    for (int64_t i = 0; i < n_updates && !ebb_graph_status(r->to); i++) {
+        ebb_node variable, value;
+        ebb_graph_update(r->from, i, &variable, &value);
+        ebb_update(ebb_graph_node(r->to, r->map[variable.id]),
+                   ebb_graph_node(r->to, r->map[value.id]));
+    }
+}
+
+static ebb_status make_graph(rematerialize *r, ebb_error *error)
+{
+    r->stack = ebb_allocate(r->allocator, r->n_ids * sizeof *r->stack);
+    r->inputs = ebb_allocate(r->allocator, r->most_inputs * sizeof *r->inputs);
+    r->to = ebb_graph_create_like(r->from);
+    ebb_status status = EBB_OUT_OF_MEMORY;
+    if (r->stack && r->inputs && r->to) {
+        memset(r->map, 0, r->n_ids * sizeof *r->map);
+        emit_all(r);
+        status = ebb_graph_status(r->to);
+        if (status && status != EBB_OUT_OF_MEMORY)
+            ebb_fail(error, status == EBB_LIMIT ? status : EBB_INTERNAL, "pass rematerialize: %s",
+                     ebb_graph_message(r->to));
+    }
+    ebb_release(r->allocator, r->inputs, r->most_inputs * sizeof *r->inputs);
+    ebb_release(r->allocator, r->stack, r->n_ids * sizeof *r->stack);
+    return status;
+}
+
+ebb_status ebb_rematerialize_run(const ebb_rematerialize *options, const ebb_graph *graph,
+                                 const ebb_node *outputs, int64_t n_outputs, ebb_graph **result,
+                                 uint32_t *map, ebb_rematerialize_cost *cost, ebb_error *error)
+{
+    const size_t n_ids = (size_t)ebb_graph_n_nodes(graph) + 1;
+    const size_t n_cuts = options->n_segments > 0 ? (size_t)options->n_segments : 0;
+    rematerialize r = { .options = options,
+                        .from = graph,
+                        .allocator = ebb_graph_allocator(graph),
+                        .n_ids = n_ids,
+                        .map = map,
+                        .cost = cost };
+    *result = NULL;
+    *cost = (ebb_rematerialize_cost){ 0 };
+    r.records = ebb_allocate(r.allocator, n_ids * sizeof *r.records);
+    r.alive = ebb_allocate(r.allocator, (n_ids + 1) * sizeof *r.alive);
+    r.cuts = ebb_allocate(r.allocator, n_cuts * sizeof *r.cuts);
+    uint8_t *used = ebb_allocate(r.allocator, n_ids);
+    ebb_status status = r.records && r.alive && r.cuts && used ? EBB_OK : EBB_OUT_OF_MEMORY;
+    if (!status)
+        status = mark_needed(graph, outputs, n_outputs, options->keep_updates, used);
+    if (!status) {
+        memset(r.records, 0, n_ids * sizeof *r.records);
+        look_at_nodes(&r, used);
+        find_cuts(&r);
+        if (decide_all(&r))
+            status = make_graph(&r, error);
+    }
+    if (status == EBB_OUT_OF_MEMORY)
+        ebb_fail(error, status, "pass rematerialize: out of memory");
+    ebb_release(r.allocator, used, n_ids);
+    ebb_release(r.allocator, r.cuts, n_cuts * sizeof *r.cuts);
+    ebb_release(r.allocator, r.alive, (n_ids + 1) * sizeof *r.alive);
+    ebb_release(r.allocator, r.records, n_ids * sizeof *r.records);
+    if (status)
+        ebb_graph_destroy(r.to);
+    else
+        *result = r.to;
+    return status;
+}
+
+/* ---- how much lives ---- */
+
+/* A value; of one that is no root only `root` and `at` count. */
+typedef struct lifetime {
+    size_t bytes;
+    uint32_t root, at, last; /* positions: when it is computed, and needed last */
+    bool is_update;          /* written into a variable */
+} lifetime;
+
+static void find_lifetimes(const ebb_graph *graph, const uint8_t *used, lifetime *lives)
+{
+    for (uint32_t id = 1; id <= ebb_graph_n_nodes(graph); id++) {
+        lifetime *own = &lives[id];
+        const ebb_node node = ebb_graph_node(graph, id);
+        if (!used[id])
+            continue;
+        const uint32_t *inputs = ebb_node_input_ids(node);
+        const int n = ebb_node_n_inputs(node);
+        own->root = is_view(node) ? lives[inputs[0]].root : id;
+        own->at = id;
+        if (is_result(node)) {
+            own->at = lives[inputs[0]].at;
+        } else if (ebb_node_phase(node) == EBB_UPDATE && n > 0) {
+            own->at = 0;
+            for (int i = 0; i < n; i++)
+                own->at = lives[inputs[i]].at > own->at ? lives[inputs[i]].at : own->at;
+        }
+        if (own->root == id && !is_source(node) && !own->is_update)
+            own->bytes = ebb_type_bytes(ebb_node_type(node));
+        own->last = own->at > own->last ? own->at : own->last;
+        for (int i = 0; i < n && !is_result(node) && !is_view(node); i++) {
+            lifetime *root = &lives[lives[inputs[i]].root];
+            root->last = own->at > root->last ? own->at : root->last;
+        }
+    }
+}
+
+/* An element-wise node may write over an input that nobody needs after it. */
+static bool is_in_place(const ebb_graph *graph, const lifetime *lives, uint32_t id)
+{
+    const ebb_node node = ebb_graph_node(graph, id);
+    const ebb_op *op = ebb_node_op(node);
+    if (!(op->traits & EBB_TRAIT_ELEMENTWISE) && !ebb_op_is_fused(op))
+        return false;
+    for (int i = 0; i < ebb_node_n_inputs(node); i++) {
+        const lifetime *input = &lives[lives[ebb_node_input_ids(node)[i]].root];
+        if (input->bytes == lives[id].bytes && input->last == lives[id].at &&
+            input->at < input->last)
+            return true;
+    }
+    return false;
+}
+
+size_t ebb_graph_live_bytes(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
+                            bool keep_updates)
+{
+    const ebb_allocator *allocator = ebb_graph_allocator(graph);
+    const uint32_t n = ebb_graph_n_nodes(graph);
+    const size_t n_ids = (size_t)n + 1, changes_bytes = (n_ids + 2) * sizeof(size_t);
+    lifetime *lives = ebb_allocate(allocator, n_ids * sizeof *lives);
+    size_t *changes = ebb_allocate(allocator, changes_bytes), live = 0, most = 0;
+    uint8_t *used = ebb_allocate(allocator, n_ids);
+    if (!lives || !changes || !used || mark_needed(graph, outputs, n_outputs, keep_updates, used)) {
+        most = SIZE_MAX;
+    } else {
+        memset(lives, 0, n_ids * sizeof *lives);
+        memset(changes, 0, changes_bytes);
+        ebb_node variable, value;
+        for (int64_t i = 0; keep_updates && ebb_graph_update(graph, i, &variable, &value); i++)
+            lives[value.id].is_update = true;
+        find_lifetimes(graph, used, lives);
+        for (int64_t i = 0; i < n_outputs; i++)
+            lives[lives[outputs[i].id].root].last = n + 1;
+        for (uint32_t id = 1; id <= n; id++) { /* differences wrap around, their sums do not */
+            if (!lives[id].bytes)
+                continue;
+            changes[lives[id].at + is_in_place(graph, lives, id)] += lives[id].bytes;
+            changes[lives[id].last + 1] -= lives[id].bytes;
+        }
+        for (uint32_t at = 0; at <= n + 1; at++) {
+            live += changes[at];
+            most = live > most ? live : most;
+        }
+    }
+    ebb_release(allocator, used, n_ids);
+    ebb_release(allocator, changes, changes_bytes);
+    ebb_release(allocator, lives, n_ids * sizeof *lives);
+    return most;
+}
