@@ -4,6 +4,7 @@
  *
  *   ebb-bench --case NAME [--threads N] [--mode train|infer|both] [--secs S] [--losses K]
  *             [--backend B] [--fusion on|off] [--profile op|scope|kernel|step]
+ *             [--memory-budget BYTES]
  *   ebb-bench --list [train|infer]
  *
  * Times are medians of single runs, in milliseconds. With --profile a table of where they went
@@ -62,6 +63,7 @@ typedef struct options {
     int n_threads, n_losses;
     double seconds;
     bool skip_fusion;
+    int64_t memory_budget;
     int profile; /* -1: none; else an ebb_profile_by */
 } options;
 
@@ -98,6 +100,8 @@ static options parse_options(int argc, char **argv)
             o.n_threads = atoi(value);
         else if (!strcmp(argv[i], "--losses"))
             o.n_losses = atoi(value);
+        else if (!strcmp(argv[i], "--memory-budget"))
+            o.memory_budget = strtoll(value, NULL, 10);
         else if (!strcmp(argv[i], "--fusion"))
             o.skip_fusion = strcmp(value, "off") == 0;
         else if (!strcmp(argv[i], "--profile")) {
@@ -159,6 +163,7 @@ static void start_bench(bench *b, const options *o, bool training, ebb_store *st
                                             .skip_updates = !training,
                                             .backend = o->backend,
                                             .skip_fusion = o->skip_fusion,
+                                            .memory_budget = o->memory_budget,
                                             .profile = o->profile >= 0,
                                             .n_threads = o->n_threads },
                     &b->executable))
@@ -221,6 +226,14 @@ static double measure(bench *b, int *n_runs)
     return median;
 }
 
+/* Not on PyTorch's side: what was planned, and what a memory budget costs. */
+static void print_plan(const ebb_executable *executable)
+{
+    const ebb_memory_plan plan = ebb_executable_memory(executable);
+    printf(", \"plan_mb\": %.2f, \"n_recomputed\": %lld, \"more_work\": %.4f",
+           (double)plan.peak_bytes / 1e6, (long long)plan.n_recomputed, plan.more_work);
+}
+
 static void bench_training(const options *o, ebb_store *store)
 {
     bench b;
@@ -242,6 +255,7 @@ static void bench_training(const options *o, ebb_store *store)
     int n;
     const double ms = measure(&b, &n);
     printf(", \"train_ms\": %.4f, \"train_iters\": %d, \"train_rss_mb\": %.1f", ms, n, peak_mb());
+    print_plan(b.executable);
     finish_bench(&b);
 }
 
