@@ -127,6 +127,22 @@ START_TEST(test_one_hot)
 }
 END_TEST
 
+START_TEST(test_labels_changed_afterwards)
+{
+    int32_t labels[3] = { 0, 1, 2 };
+    const ebb_tensor values = ebb_tensor_borrow(EBB_I32, EBB_SHAPE(3), labels);
+    ebb_dataset *dataset =
+        create(&(ebb_field){ .values = values, .n_classes = 3, .one_hot = true }, 1);
+    labels[0] = -1;
+    labels[1] = 1000000;
+    float t[9];
+    const ebb_tensor tensor = ebb_tensor_borrow(EBB_F32, EBB_SHAPE(3, 3), t);
+    batch(dataset, (int64_t[]){ 0, 1, 2 }, 3, &tensor);
+    ck_assert_mem_eq(t, ((float[]){ 0, 0, 0, 0, 0, 0, 0, 0, 1 }), sizeof t);
+    ebb_dataset_destroy(dataset);
+}
+END_TEST
+
 START_TEST(test_conversions)
 {
     const ebb_field fields[] = {
@@ -410,6 +426,7 @@ int main(void)
     tcase_add_test(field, test_normalization);
     tcase_add_test(field, test_image_set_fields);
     tcase_add_test(field, test_one_hot);
+    tcase_add_test(field, test_labels_changed_afterwards);
     tcase_add_test(field, test_conversions);
     tcase_add_test(field, test_field_errors);
     tcase_add_test(field, test_batch_errors);

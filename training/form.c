@@ -76,7 +76,10 @@ static void write_one_hot(const ebb_form *form, const void *source, int64_t n, v
     for (int64_t i = 0; i < n; i++) {
         double label = 0;
         ebb_load_doubles(form->values.type.dtype, source, i, 1, &label);
-        store_doubles(form->dtype, out, i * form->n_classes + (int64_t)label, 1, &(double){ 1 });
+        /* Labels were checked, but the caller may have changed them since. */
+        if (label >= 0 && label < (double)form->n_classes)
+            store_doubles(form->dtype, out, i * form->n_classes + (int64_t)label, 1,
+                          &(double){ 1 });
     }
 }
 

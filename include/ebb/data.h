@@ -30,7 +30,8 @@ typedef struct ebb_field {
     const double *mean, *std;
     int64_t n_channels;
     /* Labels: integers, each in 0..n_classes-1 (checked when the data set is made). With one_hot, a
-     * last dimension [n_classes] is added: 1 at the label and 0 elsewhere. */
+     * last dimension [n_classes] is added: 1 at the label and 0 elsewhere; a label that was changed
+     * to one out of range since has zeros only. */
     int64_t n_classes;
     bool one_hot;
 } ebb_field;
