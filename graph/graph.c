@@ -1,4 +1,5 @@
 /* The graph: making it, its errors, and emitting nodes. */
+#include "graph/graph_build.h"
 #include "graph/graph_private.h"
 
 #include <stdio.h>
@@ -111,7 +112,7 @@ ebb_node ebb_node_at(ebb_node node, const char *file, int line)
     return node;
 }
 
-static const char *base_name(const char *path)
+const char *ebb_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
@@ -126,7 +127,7 @@ static ebb_node fail_v(ebb_graph *graph, ebb_status status, const char *format, 
         size_t length = strlen(graph->error.message);
         if (graph->file)
             snprintf(graph->error.message + length, sizeof graph->error.message - length,
-                     " (%s:%d)", base_name(graph->file), graph->line);
+                     " (%s:%d)", ebb_base_name(graph->file), graph->line);
     }
     return (ebb_node){ graph, 0 };
 }

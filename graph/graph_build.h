@@ -18,6 +18,9 @@ ebb_node ebb_graph_copy_node_as(ebb_graph *to, ebb_node from, const ebb_op *op,
  * next call; its name goes to no one. */
 void ebb_graph_stand_at(ebb_graph *to, ebb_node from);
 
+/* What stands behind the last slash: messages name files so. */
+const char *ebb_base_name(const char *path);
+
 /* Where building stands (scope, phase, the caller's location), to be restored after building
  * elsewhere. */
 typedef struct ebb_place {

@@ -1,4 +1,5 @@
 /* Running: feeds in, head, fetches of what was there before, tail, the other fetches, moves. */
+#include "graph/graph_build.h"
 #include "ops/build.h"
 #include "runtime/runtime.h"
 
@@ -198,7 +199,7 @@ static ebb_status fail_step(ebb_executable *e, const ebb_step *step, ebb_status 
     if (!file)
         return ebb_fail(&e->error, status, "%s %.150s: %s", what, ebb_node_text(node, text), said);
     return ebb_fail(&e->error, status, "%s %.150s (%.100s:%d): %s", what, ebb_node_text(node, text),
-                    file, line, said);
+                    ebb_base_name(file), line, said);
 }
 
 static ebb_status run_tasks(ebb_executable *e, size_t begin, size_t end)

@@ -288,8 +288,9 @@ static ebb_status fail_unsupported(ebb_lowering *l, ebb_node node)
     const char *file = ebb_node_file(node, &line);
     ebb_error why = e->error; /* what the last backend said that was asked to compile it */
     return ebb_fail(&e->error, EBB_UNSUPPORTED, "%s: no backend takes %.120s%s (%.80s:%d)%s%.100s",
-                    ebb_node_op(node)->name, ebb_node_text(node, text), types, file ? file : "?",
-                    line, why.message[0] ? ": " : "", why.message);
+                    ebb_node_op(node)->name, ebb_node_text(node, text), types,
+                    file ? ebb_base_name(file) : "?", line, why.message[0] ? ": " : "",
+                    why.message);
 }
 
 /* The inputs of a node as arguments for a variant, whose dimensions stand in `order` (NULL: as they
