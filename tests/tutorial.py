@@ -20,7 +20,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-from support.frame import ENVIRONMENT, Report, run
+from support.frame import ENVIRONMENT, Report, run, without_progress
 
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
@@ -70,7 +70,7 @@ def check_page(report, root, folders, page):
     with tempfile.TemporaryDirectory() as place:
         good, output = run([program] + weights, cwd=place, env=ENVIRONMENT)
     report.check(good, f"{name} runs:\n{output}")
-    printed, last = output.splitlines(), 0
+    printed, last = without_progress(output), 0
     for match in FENCE.finditer(text):
         words, part = match.group(1).split(), match.group(2).splitlines()
         where = f"{label}:{text.count(chr(10), 0, match.start()) + 1}"
