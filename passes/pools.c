@@ -1,12 +1,19 @@
-/* pools: max_pool(relu(x)) becomes relu(max_pool(x)), and the gradient's mask goes before
+/* Two passes over what stands around max_pool.
+ *
+ * pools: max_pool(relu(x)) becomes relu(max_pool(x)), and the gradient's mask goes before
  * max_pool_grad: relu and its mask then work on one element a window. Both orders have the same
  * maxima and, where a maximum is positive, the same places; where none is, the mask lets nothing
- * through. So the same bits come out. Not a rule, because max_pool has two results and all readers
- * of both must agree. Linear. */
+ * through. So the same bits come out.
+ *
+ * join: max_pool_grad and the gradients of the convolution before it become one op, which works on
+ * the maxima alone.
+ *
+ * Not rules, because ops with two results are in it, and all readers must agree. Linear. */
 #define EBB_NO_LOCATIONS
 #include "passes/pools.h"
 #include "graph/graph_build.h"
 #include "ops/pool.h"
+#include "ops/pooled_conv.h"
 #include "passes/constants.h"
 
 #include <string.h>
@@ -16,7 +23,8 @@ typedef enum fate {
     COPIED,
     DROPPED, /* the relu, the comparison with 0, the gradient of the pool */
     POOLED,  /* a max_pool: takes the relu's input, and the relu follows */
-    MASKED   /* a select behind max_pool_grad: now in front of it */
+    MASKED,  /* a select behind max_pool_grad: now in front of it */
+    JOINED   /* a gradient of conv that takes over the max_pool_grad before it */
 } fate;
 
 typedef struct record {
@@ -190,6 +198,70 @@ static bool find_work(pooling *p)
     return any;
 }
 
+/* ---- finding what can be joined ---- */
+
+/* The cotangent of a gradient of conv; -1: it is none. */
+static int cotangent_of(const ebb_op *op)
+{
+    return op == &ebb_op_conv_input_grad                                           ? 0
+           : op == &ebb_op_conv_weight_grad || op == &ebb_op_conv_weight_bias_grad ? 1
+                                                                                   : -1;
+}
+
+/* The op that a gradient of conv becomes, with attributes and inputs (ids of the old graph). */
+static const ebb_op *joined_op(const pooling *p, uint32_t id, ebb_pooled_conv_attrs *attrs,
+                               uint32_t inputs[3])
+{
+    const ebb_op *op = ebb_node_op(node_at(p, id));
+    const int at = cotangent_of(op);
+    const uint32_t grad = inputs_of(p, id)[at];
+    const ebb_conv_grad_attrs *conv = ebb_node_attrs(node_at(p, id));
+    const ebb_pool_grad_attrs *pool = ebb_node_attrs(node_at(p, grad));
+    *attrs = (ebb_pooled_conv_attrs){ conv->conv, pool->pool, conv->size };
+    inputs[at ? 0 : 2] = inputs_of(p, id)[at ? 0 : 1];
+    inputs[at] = inputs_of(p, grad)[0];
+    inputs[at + 1] = inputs_of(p, grad)[1];
+    return at ? &ebb_op_pooled_conv_weight_grad : &ebb_op_pooled_conv_input_grad;
+}
+
+static bool is_taken(const pooling *p, const ebb_pools_join *options, uint32_t id)
+{
+    ebb_pooled_conv_attrs attrs;
+    uint32_t inputs[3];
+    const ebb_type *types[3];
+    const ebb_op *op = joined_op(p, id, &attrs, inputs);
+    for (int i = 0; i < 3; i++)
+        types[i] = ebb_node_type(node_at(p, inputs[i]));
+    const ebb_type *first = ebb_node_type(node_at(p, id));
+    const ebb_type results[2] = { *first, { first->dtype, { 1, { first->shape.dims[0] } } } };
+    return attrs.size.n > 0 && options->takes(options->context, op, &attrs, types, results);
+}
+
+static bool find_joins(pooling *p, const ebb_pools_join *options)
+{
+    bool any = false;
+    for (uint32_t id = 1; id < p->n_ids; id++) {
+        if (!p->records[id].is_needed)
+            continue;
+        const int at = cotangent_of(ebb_node_op(node_at(p, id)));
+        const uint32_t grad = at < 0 ? 0 : inputs_of(p, id)[at];
+        if (grad && is_op(p, grad, &ebb_op_max_pool_grad) && is_taken(p, options, id)) {
+            p->records[id].fate = JOINED;
+            p->records[grad].served++;
+        }
+    }
+    for (uint32_t id = 1; id < p->n_ids; id++) {
+        record *r = &p->records[id];
+        if (!r->is_needed || r->fate != JOINED)
+            continue;
+        const uint32_t grad = inputs_of(p, id)[cotangent_of(ebb_node_op(node_at(p, id)))];
+        r->fate = is_served(p, grad) ? JOINED : COPIED;
+        p->records[grad].fate = is_served(p, grad) ? DROPPED : COPIED;
+        any |= r->fate == JOINED;
+    }
+    return any;
+}
+
 /* ---- the new graph ---- */
 
 static ebb_node new_of(const pooling *p, uint32_t id)
@@ -231,6 +303,26 @@ static void emit_mask(pooling *p, uint32_t id)
     }
 }
 
+static void emit_joined(pooling *p, uint32_t id)
+{
+    const ebb_node old = node_at(p, id);
+    ebb_pooled_conv_attrs attrs;
+    uint32_t ids[3];
+    ebb_node inputs[3], results[2];
+    const ebb_op *op = joined_op(p, id, &attrs, ids);
+    for (int i = 0; i < 3; i++)
+        inputs[i] = new_of(p, ids[i]);
+    ebb_graph_stand_at(p->to, old);
+    if (!ebb_emit(p->to, op, inputs, 3, &attrs, results).id)
+        return;
+    for (int r = 0; r < ebb_node_op(old)->n_results; r++) {
+        const ebb_node further = node_at(p, id + (uint32_t)r);
+        p->map[further.id] = results[r].id;
+        if (*ebb_node_name(further))
+            ebb_named(results[r], ebb_node_name(further));
+    }
+}
+
 static ebb_status copy_node(pooling *p, uint32_t id)
 {
     const ebb_node old = node_at(p, id);
@@ -266,6 +358,8 @@ static ebb_status emit_all(pooling *p)
             emit_pool(p, id);
         else if (r->fate == MASKED)
             emit_mask(p, id);
+        else if (r->fate == JOINED)
+            emit_joined(p, id);
         else
             status = copy_node(p, id);
         if (!status)
@@ -280,37 +374,49 @@ static ebb_status emit_all(pooling *p)
     return status;
 }
 
-ebb_status ebb_pools_run(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
-                         bool keep_updates, ebb_graph **result, uint32_t *map, int64_t *n_hits,
-                         ebb_error *error)
+static ebb_status run(pooling *p, const ebb_pools_join *join, const ebb_node *outputs,
+                      int64_t n_outputs, ebb_graph **result, int64_t *n_hits, ebb_error *error)
 {
-    pooling p = { .from = graph,
-                  .allocator = ebb_graph_allocator(graph),
-                  .n_ids = ebb_graph_n_nodes(graph) + 1,
-                  .map = map,
-                  .keep_updates = keep_updates };
     *result = NULL;
-    p.records = ebb_allocate(p.allocator, p.n_ids * sizeof *p.records);
-    ebb_status status = p.records ? EBB_OK : EBB_OUT_OF_MEMORY;
+    p->allocator = ebb_graph_allocator(p->from);
+    p->n_ids = ebb_graph_n_nodes(p->from) + 1;
+    p->records = ebb_allocate(p->allocator, p->n_ids * sizeof *p->records);
+    ebb_status status = p->records ? EBB_OK : EBB_OUT_OF_MEMORY;
     if (!status) {
-        memset(p.records, 0, p.n_ids * sizeof *p.records);
-        status = mark_needed(&p, outputs, n_outputs);
+        memset(p->records, 0, p->n_ids * sizeof *p->records);
+        status = mark_needed(p, outputs, n_outputs);
     }
-    if (!status && find_work(&p)) {
-        p.to = ebb_graph_create_like(graph);
-        status = p.to ? emit_all(&p) : EBB_OUT_OF_MEMORY;
-        for (uint32_t id = 1; id < p.n_ids && !status; id++)
-            *n_hits += p.records[id].fate == POOLED;
+    if (!status && (join ? find_joins(p, join) : find_work(p))) {
+        p->to = ebb_graph_create_like(p->from);
+        status = p->to ? emit_all(p) : EBB_OUT_OF_MEMORY;
+        for (uint32_t id = 1; id < p->n_ids && !status; id++)
+            *n_hits += p->records[id].fate == (join ? JOINED : POOLED);
     }
     if (status == EBB_OUT_OF_MEMORY)
         ebb_fail(error, status, "pass pools: out of memory");
     else if (status)
         ebb_fail(error, status == EBB_LIMIT ? status : EBB_INTERNAL, "pass pools: %s",
-                 ebb_graph_message(p.to));
-    ebb_release(p.allocator, p.records, p.n_ids * sizeof *p.records);
+                 ebb_graph_message(p->to));
+    ebb_release(p->allocator, p->records, p->n_ids * sizeof *p->records);
     if (status)
-        ebb_graph_destroy(p.to);
+        ebb_graph_destroy(p->to);
     else
-        *result = p.to;
+        *result = p->to;
     return status;
+}
+
+ebb_status ebb_pools_run(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
+                         bool keep_updates, ebb_graph **result, uint32_t *map, int64_t *n_hits,
+                         ebb_error *error)
+{
+    pooling p = { .from = graph, .map = map, .keep_updates = keep_updates };
+    return run(&p, NULL, outputs, n_outputs, result, n_hits, error);
+}
+
+ebb_status ebb_pools_join_run(const ebb_pools_join *options, const ebb_graph *graph,
+                              const ebb_node *outputs, int64_t n_outputs, ebb_graph **result,
+                              uint32_t *map, int64_t *n_hits, ebb_error *error)
+{
+    pooling p = { .from = graph, .map = map, .keep_updates = options->keep_updates };
+    return run(&p, options, outputs, n_outputs, result, n_hits, error);
 }

@@ -1,5 +1,6 @@
 /* Fusion of element-wise nodes, as far as backends have kernels for programs. */
 #include "passes/fuse.h"
+#include "passes/pools.h"
 #include "runtime/runtime.h"
 
 #include <stdio.h>
@@ -59,36 +60,82 @@ static bool may_fuse(void *context, ebb_node node)
     return fused > alone || (fused == alone && fusing <= taking);
 }
 
-ebb_status ebb_executable_fuse(ebb_executable *e, ebb_dump *dump)
+/* For ebb_pools_join. */
+static bool takes_joined(void *context, const ebb_op *op, const void *attrs,
+                         const ebb_type *const types[3], const ebb_type *results)
+{
+    ebb_executable *e = context;
+    ebb_operand inputs[3], outputs[2];
+    for (int i = 0; i < 3; i++)
+        inputs[i] = (ebb_operand){ .type = types[i], .layout = ebb_layout_dense(&types[i]->shape) };
+    for (int r = 0; r < op->n_results; r++)
+        outputs[r] =
+            (ebb_operand){ .type = &results[r], .layout = ebb_layout_dense(&results[r].shape) };
+    const ebb_region region = { .op = op,
+                                .attrs = attrs,
+                                .n_inputs = 3,
+                                .n_results = op->n_results,
+                                .inputs = inputs,
+                                .results = outputs,
+                                .n_threads = e->n_threads };
+    int who;
+    return best_score(e, &region, &who) >= EBB_SCORE_NATIVE;
+}
+
+/* A pass over the executable's graph. */
+typedef ebb_status (*graph_pass)(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
+                                 uint32_t *map, int64_t *n);
+
+static ebb_status join_pools(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
+                             uint32_t *map, int64_t *n)
+{
+    const ebb_pools_join options = { takes_joined, e, e->has_updates };
+    return ebb_pools_join_run(&options, e->graph, outputs, (int64_t)e->n_fetches, graph, map, n,
+                              &e->error);
+}
+
+static ebb_status make_programs(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
+                                uint32_t *map, int64_t *n)
 {
     const ebb_fuse options = { .limits = EBB_FUSE_LIMITS,
                                .may_fuse = may_fuse,
                                .context = e,
                                .keep_updates = e->has_updates };
+    return ebb_fuse_run(&options, e->graph, outputs, (int64_t)e->n_fetches, graph, map, n,
+                        &e->error);
+}
+
+static ebb_status run_pass(ebb_executable *e, ebb_dump *dump, const char *name, graph_pass pass)
+{
     const size_t map_bytes = ((size_t)ebb_graph_n_nodes(e->graph) + 1) * sizeof(uint32_t);
     const size_t outputs_bytes = e->n_fetches * sizeof(ebb_node);
     uint32_t *map = ebb_allocate(e->allocator, map_bytes);
     ebb_node *outputs = ebb_allocate(e->allocator, outputs_bytes);
     ebb_graph *graph = NULL;
-    int64_t n_programs = 0;
-    e->may_fuse = false;
+    int64_t n = 0;
     ebb_status status = EBB_OUT_OF_MEMORY;
     if (map && outputs) {
         for (size_t i = 0; i < e->n_fetches; i++)
             outputs[i] = ebb_graph_node(e->graph, e->fetches[i].node);
-        status = ebb_fuse_run(&options, e->graph, outputs, (int64_t)e->n_fetches, &graph, map,
-                              &n_programs, &e->error);
+        status = pass(e, outputs, &graph, map, &n);
     } else {
         ebb_fail(&e->error, status, "compile: out of memory");
     }
     if (graph)
-        status = ebb_executable_take(e, graph, map, "fuse", dump);
+        status = ebb_executable_take(e, graph, map, name, dump);
     if (!status && e->log.write) {
         char line[EBB_MESSAGE_BYTES];
-        snprintf(line, sizeof line, "pass fuse: %lld programs", (long long)n_programs);
+        snprintf(line, sizeof line, "pass %.20s: %lld times", name, (long long)n);
         e->log.write(e->log.context, EBB_LOG_DEBUG, line);
     }
     ebb_release(e->allocator, outputs, outputs_bytes);
     ebb_release(e->allocator, map, map_bytes);
     return status;
+}
+
+ebb_status ebb_executable_fuse(ebb_executable *e, ebb_dump *dump)
+{
+    e->may_fuse = false;
+    ebb_status status = run_pass(e, dump, "join", join_pools);
+    return status ? status : run_pass(e, dump, "fuse", make_programs);
 }

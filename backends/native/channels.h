@@ -29,5 +29,7 @@ bool ebb_channels_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout 
 bool ebb_channels_lie_alike(const ebb_operand *a, const ebb_operand *b);
 /* The layouts that pooling would like; as ebb_channels_wish, and of large values also unasked. */
 bool ebb_native_pool_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
+/* Channels last for what the convolution read. */
+bool ebb_native_pooled_conv_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 
 #endif

@@ -46,6 +46,8 @@ static const struct {
     { &ebb_op_max_pool, &ebb_native_pool },
     { &ebb_op_max_pool_grad, &ebb_native_pool },
     { &ebb_op_avg_pool, &ebb_native_pool },
+    { &ebb_op_pooled_conv_weight_grad, &ebb_native_pooled_conv },
+    { &ebb_op_pooled_conv_input_grad, &ebb_native_pooled_conv },
     { &ebb_op_avg_pool_grad, &ebb_native_pool },
     { &ebb_op_lrn, &ebb_native_lrn },
     { &ebb_op_lrn_grad, &ebb_native_lrn },
@@ -121,6 +123,8 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
         return ebb_native_fused_wish(region, inputs);
     if (kind == &ebb_native_pool)
         return ebb_native_pool_wish(region, inputs, results);
+    if (kind == &ebb_native_pooled_conv)
+        return ebb_native_pooled_conv_wish(region, inputs, results);
     return (kind == &ebb_native_batch_norm || kind == &ebb_native_lrn ||
             kind == &ebb_native_resize) &&
            ebb_channels_wish(region, inputs, results);

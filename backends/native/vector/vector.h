@@ -156,6 +156,18 @@ typedef struct ebb_pool_table {
     void (*sum)(const ebb_pool_places *places, const void *x, void *y);
 } ebb_pool_table;
 
+/* Rows of 16 n_vectors floats each, or of 8. Row r of `sums` becomes itself plus the sum over i < n
+ * of values[i] times row r of sources[i]. Steps are from row to row, in elements. */
+typedef struct ebb_rows {
+    int64_t n_rows, n_vectors, n;
+    bool is_half; /* rows of 8; n_vectors is 1 */
+    const float *const *sources;
+    const float *values;
+    int64_t source_step;
+    float *sums;
+    int64_t sums_step;
+} ebb_rows;
+
 /* resize2d: a row of n results, each out of one or two elements of a row. */
 typedef struct ebb_resize_row {
     int64_t n;
@@ -223,6 +235,7 @@ typedef struct ebb_vector_isa {
     const ebb_channels_table *channels_f64, *channels_f32;
     const ebb_lrn_table *lrn_f64, *lrn_f32;
     const ebb_pool_table *pool_f64, *pool_f32;
+    void (*add_rows)(const ebb_rows *rows);
     const ebb_resize_table *resize_f64, *resize_f32;
 } ebb_vector_isa;
 
