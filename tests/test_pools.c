@@ -1,5 +1,5 @@
 /* The pass pools: relu goes behind max_pool where only the pool and both gradients read it, and the
- * same bits come out. */
+ * same bits come out. The pass join: the same gradients, by fewer steps. */
 #include "passes/passes.h"
 #include "support/runner.h"
 #include "support/runtime.h"
@@ -130,12 +130,67 @@ START_TEST(same_bits)
 }
 END_TEST
 
+/* ---- gradients of a convolution behind a pool ---- */
+
+enum { SIDE = 12, PIXELS = BATCH * SIDE * SIDE, FILTERS = 6, TAPS = 25 };
+
+/* A step of a small net: with the op that works on the maxima alone, and with the parts. */
+START_TEST(joined_is_unjoined)
+{
+    const int n_threads = _i + 1;
+    float x[PIXELS], results[2][2][FILTERS * FILTERS * TAPS];
+    int64_t n_steps[2];
+    for (int i = 0; i < PIXELS; i++)
+        x[i] = (float)sin(i * i);
+    for (int off = 0; off < 2; off++) {
+        ebb_graph *g = ebb_graph_create("join");
+        ebb_store *store = ebb_store_create(NULL);
+        const ebb_node in = ebb_input(g, "x", EBB_F32, EBB_SHAPE(BATCH, 1, SIDE, SIDE));
+        ebb_nn_conv_options conv = { .name = "c1", .window = EBB_INTS(5, 5) };
+        ebb_node y = ebb_nn_conv(in, FILTERS, &conv);
+        y = ebb_max_pool(ebb_relu(y), (ebb_pool_attrs){ .window = EBB_INTS(2, 2) });
+        conv = (ebb_nn_conv_options){ .name = "c2",
+                                      .window = EBB_INTS(3, 3),
+                                      .conv = { .padding = EBB_INTS(1) } };
+        y = ebb_nn_conv(y, FILTERS, &conv);
+        y = ebb_max_pool(ebb_relu(y), (ebb_pool_attrs){ .window = EBB_INTS(2, 2) });
+        const ebb_node loss = ebb_reduce_sum(ebb_square(y), EBB_ALL_AXES, false);
+        const ebb_node by[2] = { ebb_graph_find(g, "c1/w"), ebb_graph_find(g, "c2/w") };
+        ebb_node gradients[2];
+        ck_assert_msg(!ebb_gradients(loss, by, 2, gradients), "%s", ebb_graph_message(g));
+        ebb_executable *e = compile_with(g, &(ebb_compile_options){ .fetches = gradients,
+                                                                    .n_fetches = 2,
+                                                                    .store = store,
+                                                                    .n_threads = n_threads,
+                                                                    .skip_fusion = off });
+        memset(results[off], 0, sizeof results[off]);
+        run(e, &FEED(in, x), 1,
+            (ebb_fetch[]){ FETCH(gradients[0], results[off][0]),
+                           FETCH(gradients[1], results[off][1]) },
+            2);
+        n_steps[off] = ebb_executable_get_stats(e).n_steps;
+        ebb_executable_destroy(e);
+        ebb_store_destroy(store);
+        ebb_graph_destroy(g);
+    }
+    /* Both max_pool_grad are gone. */
+    ck_assert_int_le(n_steps[0], n_steps[1] - 2);
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < FILTERS * FILTERS * TAPS; i++)
+            ck_assert_msg(fabs((double)results[0][k][i] - (double)results[1][k][i]) <=
+                              1e-4 * (1 + fabs((double)results[1][k][i])),
+                          "gradient %d, element %d: %g, %g", k, i, (double)results[0][k][i],
+                          (double)results[1][k][i]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("pools");
     TCase *tcase = tcase_create("relu");
     tcase_add_test(tcase, applies_where_nobody_else_reads);
     tcase_add_loop_test(tcase, same_bits, 0, 2 * (int)(sizeof windows / sizeof *windows));
+    tcase_add_loop_test(tcase, joined_is_unjoined, 0, 2);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
