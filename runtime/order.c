@@ -90,15 +90,16 @@ bool ebb_step_may_overwrite(const ebb_executable *e, const ebb_step *step, int r
     return true;
 }
 
-/* May the value in `buffer` be computed right in the variable's memory? Not where steps may be found
- * to give NaN, and the run to have failed. */
+/* May the value in `buffer` be computed right in the variable's memory? Not where steps may be
+ * found to give NaN, and the run to have failed. */
 static bool may_write(const ordering *o, uint32_t buffer, uint32_t variable)
 {
     const ebb_executable *e = o->e;
     const ebb_buffer *value = &ebb_executable_buffers(e)[buffer];
     const ebb_step *step = &ebb_executable_steps(e)[value->index];
     int64_t last = o->last_reader[variable];
-    if (e->check_finite || !o->may_wait[value->index] || value->variable >= 0 || last > (int64_t)value->index)
+    if (e->check_finite || !o->may_wait[value->index] || value->variable >= 0 ||
+        last > (int64_t)value->index)
         return false;
     if (last < (int64_t)value->index)
         return true;
