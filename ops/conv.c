@@ -13,9 +13,16 @@
 #include <stdio.h>
 #include <string.h>
 
+static bool is_forward(const ebb_op *op)
+{
+    return op == &ebb_op_conv || op == &ebb_op_conv_epilogue;
+}
+
 static const ebb_conv_attrs *conv_attrs(const ebb_op *op, const void *attrs)
 {
-    return op == &ebb_op_conv ? attrs : &((const ebb_conv_grad_attrs *)attrs)->conv;
+    return op == &ebb_op_conv            ? attrs
+           : op == &ebb_op_conv_epilogue ? &((const ebb_conv_epilogue_attrs *)attrs)->conv
+                                         : &((const ebb_conv_grad_attrs *)attrs)->conv;
 }
 
 static ebb_window_spec spec_of(const ebb_conv_attrs *attrs)
@@ -46,7 +53,7 @@ void ebb_conv_read(const ebb_op *op, const void *attrs, const ebb_shape *const i
     if (op == &ebb_op_conv_input_grad) {
         x = result;
         y = inputs[0];
-    } else if (op != &ebb_op_conv) {
+    } else if (!is_forward(op)) {
         w = result;
         y = inputs[1];
     }
@@ -128,7 +135,7 @@ static ebb_status fill_result(const ebb_infer *infer, int index, int64_t first, 
 
 static ebb_status infer_conv(const ebb_infer *infer)
 {
-    const ebb_conv_attrs *attrs = infer->attrs;
+    const ebb_conv_attrs *attrs = conv_attrs(infer->op, infer->attrs);
     const int64_t groups = groups_of(attrs);
     if (infer->n_inputs != 2 && infer->n_inputs != 3)
         return ebb_infer_fail(infer, EBB_BAD_ARGUMENT, "%d inputs; it takes x, w and perhaps bias",

@@ -35,6 +35,7 @@ static const pass passes[] = {
     { "pools",        { NULL }, run_pools },
     { "sweep",        { NULL }, NULL },
     { "fuse",         { NULL }, run_fuse }, /* by ebb_compile, when it knows what backends take */
+    { "anchors",      { &ebb_rules_anchors }, NULL }, /* by ebb_compile, as fuse */
     { "freeze",       { &ebb_rules_freeze }, NULL }, /* by ebb_model_freeze */
 };
 /* clang-format on */

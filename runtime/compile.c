@@ -329,6 +329,10 @@ static ebb_status lower_round(ebb_executable *e, uint8_t *live, uint8_t *replace
     if (status)
         return status;
     int64_t n_replace = ebb_executable_find_library(e, live, replace);
+    if (!n_replace && e->may_anchor) {
+        *again = true;
+        return ebb_executable_anchor(e, dump);
+    }
     if (!n_replace && e->may_fuse) {
         *again = true;
         return ebb_executable_fuse(e, dump);
@@ -409,6 +413,8 @@ static ebb_status prepare(void *context, ebb_executable *e, ebb_dump *dump)
 {
     const planning *p = context;
     e->may_fuse = !p->options->skip_passes && !p->options->skip_fusion && !p->options->check_finite;
+    e->may_anchor =
+        !p->options->skip_passes && !p->options->skip_anchors && !p->options->check_finite;
     return make_graph(e, p->graph, p->options, dump);
 }
 

@@ -1,6 +1,7 @@
 /* The executable's own data, and how the files of runtime/ share the work of a compilation:
  *
  *   compile.c     checks, pipeline, the order of all of it
+ *   anchors.c     convolutions with what follows them
  *   fuse.c        programs of element-wise nodes
  *   decompose.c   library ops that no backend takes, by their parts
  *   lower.c       graph -> steps with kernels, and the buffers they use
@@ -151,7 +152,7 @@ struct ebb_executable {
     uint32_t *map;               /* by user id: id in `graph`, 0: gone */
     ebb_graph *graph;            /* own copy: ops, attributes, types of all that runs */
     bool has_updates;            /* the graph's updates are applied */
-    bool may_fuse;               /* and it has not been done yet */
+    bool may_fuse, may_anchor;   /* and it has not been done yet */
     ebb_rematerialize recompute; /* what is computed again, to fit a memory budget */
     ebb_rematerialize_cost recompute_cost;
     bool check_finite;
@@ -237,6 +238,8 @@ ebb_status ebb_executable_take(ebb_executable *executable, ebb_graph *graph, con
                                const char *stage, ebb_dump *dump);
 /* Lets e->recompute be computed again. */
 ebb_status ebb_executable_rematerialize(ebb_executable *executable, ebb_dump *dump);
+/* Puts activations and residuals into convolutions, if a backend takes such ones. */
+ebb_status ebb_executable_anchor(ebb_executable *executable, ebb_dump *dump);
 /* Makes programs of the element-wise nodes that a backend takes in one; a graph that changed is
  * dumped. */
 ebb_status ebb_executable_fuse(ebb_executable *executable, ebb_dump *dump);

@@ -22,7 +22,7 @@
 
 static const ebb_rule_set *const sets[] = {
     &ebb_rules_canonicalize, &ebb_rules_simplify, &ebb_rules_shapes, &ebb_rules_fold,
-    &ebb_rules_stabilize,    &ebb_rules_views,    &ebb_rules_freeze,
+    &ebb_rules_stabilize,    &ebb_rules_views,    &ebb_rules_freeze, &ebb_rules_anchors,
 };
 #define N_SETS (int)(sizeof sets / sizeof *sets)
 

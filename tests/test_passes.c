@@ -107,11 +107,12 @@ static ebb_graph *run_one(const char *pass, const ebb_graph *graph, ebb_node out
 
 START_TEST(test_names)
 {
-    const char *const names[] = { "verify", "canonicalize", "simplify", "fold", "stabilize",
-                                  "views",  "pools",        "sweep",    "fuse", "freeze" };
-    for (int i = 0; i < 10; i++)
+    const char *const names[] = { "verify",    "canonicalize", "simplify", "fold",
+                                  "stabilize", "views",        "pools",    "sweep",
+                                  "fuse",      "anchors",      "freeze" };
+    for (int i = 0; i < 11; i++)
         ck_assert_str_eq(ebb_pass_name(i), names[i]);
-    ck_assert_ptr_null(ebb_pass_name(10));
+    ck_assert_ptr_null(ebb_pass_name(11));
     ck_assert_ptr_null(ebb_pass_name(-1));
 }
 END_TEST

@@ -5,6 +5,7 @@
 #include "ops/conv.h"
 #include "backends/onednn/onednn.h"
 #include "backends/onednn/windows.h"
+#include "backends/parallel.h"
 #include "ops/descriptors.h"
 #include <limits.h>
 #include <string.h>
@@ -13,15 +14,17 @@ typedef enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS } direction;
 
 static direction direction_of(const ebb_op *op)
 {
-    return op == &ebb_op_conv              ? FORWARD
-           : op == &ebb_op_conv_input_grad ? BACKWARD_DATA
-                                           : BACKWARD_WEIGHTS;
+    return op == &ebb_op_conv || op == &ebb_op_conv_epilogue ? FORWARD
+           : op == &ebb_op_conv_input_grad                   ? BACKWARD_DATA
+                                                             : BACKWARD_WEIGHTS;
 }
 
 /* The operands of y = conv(x, w, bias) in the region of any of the three. */
 typedef struct operands {
     direction direction;
     const ebb_operand *x, *w, *y, *bias; /* bias: NULL without; the gradient in BACKWARD_WEIGHTS */
+    const ebb_operand *residual;         /* the last input, or NULL */
+    ebb_activation activation;
 } operands;
 
 static operands find_operands(const ebb_region *region)
@@ -33,7 +36,12 @@ static operands find_operands(const ebb_region *region)
         o.x = &in[0];
         o.w = &in[1];
         o.y = &out[0];
-        o.bias = region->n_inputs > 2 ? &in[2] : NULL;
+        if (region->op == &ebb_op_conv_epilogue) {
+            const ebb_conv_epilogue_attrs *attrs = region->attrs;
+            o.residual = attrs->residual ? &in[region->n_inputs - 1] : NULL;
+            o.activation = (ebb_activation)attrs->activation;
+        }
+        o.bias = region->n_inputs > 2 && &in[2] != o.residual ? &in[2] : NULL;
         break;
     case BACKWARD_DATA:
         o.y = &in[0];
@@ -80,9 +88,12 @@ int ebb_onednn_score_conv(const ebb_region *region)
     if (o.x->type->dtype != EBB_F32 || !fits(&o.x->type->shape) || !fits(&o.w->type->shape) ||
         !fits(&o.y->type->shape) || !is_dense(o.w) || (o.bias && !is_dense(o.bias)))
         return EBB_SCORE_NONE;
-    if (lies_channels_last(o.x) && lies_channels_last(o.y))
+    if (lies_channels_last(o.x) && lies_channels_last(o.y) &&
+        (!o.residual || lies_channels_last(o.residual)))
         return EBB_SCORE_BEST;
-    return is_dense(o.x) && is_dense(o.y) ? EBB_SCORE_NATIVE : EBB_SCORE_NONE;
+    return is_dense(o.x) && is_dense(o.y) && (!o.residual || is_dense(o.residual))
+               ? EBB_SCORE_NATIVE
+               : EBB_SCORE_NONE;
 }
 
 bool ebb_onednn_layouts_conv(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)
@@ -92,6 +103,10 @@ bool ebb_onednn_layouts_conv(const ebb_region *region, ebb_layout *inputs, ebb_l
     const int n_images = direction_of(region->op) == BACKWARD_WEIGHTS ? 2 : 1;
     for (int i = 0; i < n_images; i++)
         inputs[i] = ebb_layout_channels_last(&region->inputs[i].type->shape);
+    if (find_operands(region).residual) {
+        const int last = region->n_inputs - 1;
+        inputs[last] = ebb_layout_channels_last(&region->inputs[last].type->shape);
+    }
     if (n_images == 1) {
         inputs[1] = ebb_layout_dense(&region->inputs[1].type->shape);
         results[0] = ebb_layout_channels_last(&region->results[0].type->shape);
@@ -133,6 +148,7 @@ typedef struct described {
     dn_desc own, product; /* FORM_ROWS: the result, as weights and as a matrix */
     dn_window window;
     ebb_onednn_windows windows; /* not FORM_PLAIN: what is copied of x */
+    dnnl_primitive_attr_t attr; /* of the convolution: state->attr and what follows */
     dnnl_primitive_desc_t hint, pd;
 } described;
 
@@ -142,6 +158,8 @@ static void finish_descriptors(described *d)
         dnnl_primitive_desc_destroy(d->pd);
     if (d->hint)
         dnnl_primitive_desc_destroy(d->hint);
+    if (d->attr)
+        dnnl_primitive_attr_destroy(d->attr);
     dn_desc_finish(&d->product);
     dn_desc_finish(&d->own);
     dn_desc_finish(&d->any);
@@ -288,6 +306,17 @@ static dnnl_status_t pad_images(const operands *o, const ebb_conv *conv,
     return dnnl_success; /* the plain form is there in any case */
 }
 
+static dnnl_status_t describe_epilogue(const operands *o, const ebb_onednn_state *state,
+                                       described *d)
+{
+    static const dnnl_alg_kind_t algorithms[] = { dnnl_alg_kind_undef, dnnl_eltwise_relu,
+                                                  dnnl_eltwise_logistic, dnnl_eltwise_tanh };
+    dnnl_status_t status = dnnl_primitive_attr_clone(&d->attr, state->attr);
+    if (status != dnnl_success || (!o->residual && !o->activation))
+        return status;
+    return dn_append(d->attr, o->residual != NULL, algorithms[o->activation]);
+}
+
 static dnnl_status_t describe(const ebb_region *region, const operands *o,
                               const ebb_onednn_state *state, described *d)
 {
@@ -306,12 +335,15 @@ static dnnl_status_t describe(const ebb_region *region, const operands *o,
     if (status != dnnl_success)
         return status;
     describe_window(&conv, &d->window);
+    status = describe_epilogue(o, state, d);
+    if (status != dnnl_success)
+        return status;
     dn_view x = dn_desc_view(&d->x), y = dn_desc_view(&d->y), any = dn_desc_view(&d->any);
     dn_view bias = o->bias ? dn_desc_view(&d->bias) : NULL;
     const bool is_forward = o->direction == FORWARD;
     status = dn_conv_forward(is_forward ? &d->pd : &d->hint, state->engine,
                              is_forward ? dnnl_forward_inference : dnnl_forward_training, x, any,
-                             bias, y, &d->window, state->attr);
+                             bias, y, &d->window, d->attr);
     if (is_forward && DN_V2 && status == dnnl_success &&
         strstr(dn_implementation(d->pd), "brgconv:"))
         status = dn_prefer(&d->pd, "jit:avx512_core");
@@ -330,7 +362,33 @@ static dnnl_status_t describe(const ebb_region *region, const operands *o,
 typedef struct extras {
     ebb_onednn_windows windows; /* copied of x before */
     int64_t bias_filters;       /* FORM_ROWS: the gradient of so many biases; 0: none */
+    bool has_windows;
+    int residual;       /* the input that is added to the result; 0: none */
+    int64_t n_residual; /* its elements */
+    int n_threads;
 } extras;
+
+typedef struct copying {
+    const extras *more;
+    const ebb_call *call;
+} copying;
+
+static void copy_part(void *context, int index, int n)
+{
+    const copying *c = context;
+    const float *from = c->call->inputs[c->more->residual];
+    int64_t begin, end;
+    ebb_parallel_part(c->more->n_residual, index, n, &begin, &end);
+    memcpy((float *)c->call->results[0] + begin, from + begin,
+           (size_t)(end - begin) * sizeof *from);
+}
+
+/* oneDNN adds to what lies in the result. Where the plan could, that is the residual already. */
+static void place_residual(const extras *more, const ebb_call *call)
+{
+    if (call->results[0] != call->inputs[more->residual])
+        ebb_parallel(more->n_threads, copy_part, &(copying){ more, call });
+}
 
 /* Sums of the columns of rows [n_rows, n]. */
 static void sum_rows(int64_t n_rows, int64_t n, const float *rows, float *sums)
@@ -352,9 +410,11 @@ static ebb_status run_conv(const ebb_call *call)
     ebb_onednn_state *state = call->state;
     const extras *more = state->more;
     ebb_status status = EBB_OK;
-    if (more)
+    if (more && more->has_windows)
         ebb_onednn_windows_copy(&more->windows, call->inputs[0],
                                 (void *)((char *)call->scratch + more->windows.start));
+    if (more && more->residual)
+        place_residual(more, call);
     if (more && more->bias_filters)
         sum_rows(more->windows.batch * more->windows.w.n_counts, more->bias_filters,
                  call->inputs[1], call->results[1]);
@@ -411,18 +471,30 @@ static ebb_status bind_weights(const operands *o, const described *d, const ebb_
     return status;
 }
 
-/* Room in the scratch for the windows of x. */
-static ebb_status place_windows(const operands *o, const described *d, const ebb_compile_env *env,
-                                ebb_onednn_state *state, ebb_kernel *kernel)
+/* What is done beside the primitives; room in the scratch for the windows of x. */
+static ebb_status add_extras(const operands *o, const ebb_region *region, const described *d,
+                             const ebb_compile_env *env, ebb_onednn_state *state,
+                             ebb_kernel *kernel)
 {
+    if (d->form == FORM_PLAIN && !o->residual)
+        return EBB_OK;
     extras *more = env->allocate(env->context, sizeof *more);
     if (!more)
-        return ebb_fail(env->error, EBB_OUT_OF_MEMORY, "oneDNN convolution: windows");
+        return ebb_fail(env->error, EBB_OUT_OF_MEMORY, "oneDNN convolution: state of a kernel");
+    state->more = more;
+    more->n_threads = state->n_threads;
+    if (o->residual) {
+        more->residual = region->n_inputs - 1;
+        more->n_residual = ebb_shape_elements(&o->residual->type->shape);
+        kernel->inplace_inputs = 1u << more->residual;
+    }
+    if (d->form == FORM_PLAIN)
+        return EBB_OK;
+    more->has_windows = true;
     more->windows = d->windows;
     more->windows.start = (kernel->scratch_bytes + 63) / 64 * 64;
     more->bias_filters = d->form == FORM_ROWS && o->bias ? o->w->type->shape.dims[0] : 0;
     kernel->scratch_bytes = more->windows.start + ebb_onednn_windows_bytes(&more->windows);
-    state->more = more;
     return EBB_OK;
 }
 
@@ -430,6 +502,7 @@ static ebb_status bind_images(const operands *o, const described *d, ebb_onednn_
                               ebb_error *error)
 {
     const extras *more = state->more;
+    const bool has_windows = more && more->has_windows;
     static const struct {
         int x, y, bias;
         ebb_onednn_place x_place, y_place, bias_place;
@@ -446,8 +519,8 @@ static ebb_status bind_images(const operands *o, const described *d, ebb_onednn_
     const bool is_product = d->form == FORM_ROWS;
     ebb_status status =
         ebb_onednn_bind(state, &state->main, is_product ? DNNL_ARG_WEIGHTS : rows[at].x,
-                        dn_desc_view(&d->x), more ? EBB_ONEDNN_SCRATCH : rows[at].x_place,
-                        more ? more->windows.start : rows[at].x_index, NULL, error);
+                        dn_desc_view(&d->x), has_windows ? EBB_ONEDNN_SCRATCH : rows[at].x_place,
+                        has_windows ? more->windows.start : rows[at].x_index, NULL, error);
     if (!status)
         status =
             ebb_onednn_bind(state, &state->main, is_product ? DNNL_ARG_SRC : rows[at].y,
@@ -467,8 +540,8 @@ ebb_status ebb_onednn_compile_conv(const ebb_region *region, const ebb_compile_e
         ebb_onednn_check(describe(region, &o, state, &d), "convolution", env->error);
     if (!status)
         status = ebb_onednn_make(state, d.pd, "convolution", env, kernel);
-    if (!status && d.form != FORM_PLAIN)
-        status = place_windows(&o, &d, env, state, kernel);
+    if (!status)
+        status = add_extras(&o, region, &d, env, state, kernel);
     if (!status)
         status = bind_images(&o, &d, state, env->error);
     if (!status)

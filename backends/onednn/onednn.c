@@ -16,6 +16,7 @@
     ebb_onednn_score_conv, ebb_onednn_threads_conv, ebb_onednn_compile_conv, ebb_onednn_layouts_conv
 static const ebb_onednn_family families[] = {
     { &ebb_op_conv, CONV },
+    { &ebb_op_conv_epilogue, CONV },
     { &ebb_op_conv_input_grad, CONV },
     { &ebb_op_conv_weight_grad, CONV },
     { &ebb_op_conv_weight_bias_grad, CONV },

@@ -1,0 +1,133 @@
+/* Convolutions with what follows them, against the same without: in the result's memory and beside
+ * it, channels first and last, with one thread and two. */
+#include <ebb/compile.h>
+#include <ebb/ops.h>
+
+#include "support/runner.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_X = 4 * 16 * 6 * 6 };
+
+static float *make_values(int n)
+{
+    float *values = malloc((size_t)n * sizeof *values);
+    for (int i = 0; i < n; i++)
+        values[i] = (float)((i * 37 + i / 7) % 101) / 50 - 1;
+    return values;
+}
+
+/* Whether a step has the op, and with what implementation. */
+static bool has_step(const ebb_executable *e, const char *op)
+{
+    ebb_step_info info;
+    for (int64_t i = 0; ebb_executable_step(e, i, &info); i++) {
+        ck_assert_msg(!strstr(info.implementation, "ref"), "%s: %s", info.op, info.implementation);
+        if (!strcmp(info.op, op))
+            return true;
+    }
+    return false;
+}
+
+typedef ebb_node (*activation)(ebb_node);
+
+/* y = f(conv(h, w, b) + h), h = relu(conv(x, w)), and sum(y^2)'s gradient to x. */
+static void run_block(activation f, bool fetch_residual, bool skip_anchors, int n_threads, float *y,
+                      float *dx)
+{
+    ebb_graph *g = ebb_graph_create("block");
+    ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(4, 16, 6, 6));
+    ebb_node w = ebb_input(g, "w", EBB_F32, EBB_SHAPE(16, 16, 3, 3));
+    ebb_node b = ebb_input(g, "b", EBB_F32, EBB_SHAPE(16));
+    const ebb_conv_attrs same = { .padding = { 1, { 1 } } };
+    ebb_node h = ebb_relu(ebb_conv2d(x, w, EBB_NONE, same));
+    ebb_node t = ebb_add(ebb_conv2d(h, w, b, same), h), z = f ? f(t) : t, d;
+    ebb_node loss = ebb_reduce_sum(ebb_square(z), (ebb_axes){ 0 }, false);
+    ck_assert_int_eq(ebb_gradients(loss, &x, 1, &d), EBB_OK);
+    const ebb_node fetches[] = { z, d, h };
+    const int n = fetch_residual ? 3 : 2;
+    ebb_executable *e;
+    ck_assert_int_eq(ebb_compile(g,
+                                 &(ebb_compile_options){ .fetches = fetches,
+                                                         .n_fetches = n,
+                                                         .skip_anchors = skip_anchors,
+                                                         .n_threads = n_threads },
+                                 &e),
+                     EBB_OK);
+    ck_assert_int_eq(has_step(e, "conv_epilogue"), !skip_anchors);
+    float *values[] = { make_values(N_X), make_values(16 * 16 * 9), make_values(16) };
+    float *residual = malloc(N_X * sizeof *residual);
+    const ebb_feed feeds[] = {
+        { x, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(4, 16, 6, 6), values[0]) },
+        { w, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(16, 16, 3, 3), values[1]) },
+        { b, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(16), values[2]) },
+    };
+    const ebb_fetch out[] = {
+        { z, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(4, 16, 6, 6), y) },
+        { d, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(4, 16, 6, 6), dx) },
+        { h, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(4, 16, 6, 6), residual) },
+    };
+    for (int run = 0; run < 2; run++)
+        ck_assert_int_eq(ebb_run(e, feeds, 3, out, n), EBB_OK);
+    ebb_executable_destroy(e);
+    ebb_graph_destroy(g);
+    free(residual);
+    for (int i = 0; i < 3; i++)
+        free(values[i]);
+}
+
+static void expect_close(const float *a, const float *b)
+{
+    double most = 0;
+    for (int i = 0; i < N_X; i++)
+        most = fmax(most, fabs((double)b[i]));
+    for (int i = 0; i < N_X; i++)
+        ck_assert_msg(fabs((double)a[i] - (double)b[i]) <= 1e-5 * most, "%d: %g, %g", i,
+                      (double)a[i], (double)b[i]);
+}
+
+START_TEST(anchored_is_not_anchored)
+{
+    static const activation activations[] = { NULL, (ebb_relu), (ebb_sigmoid), (ebb_tanh) };
+    float *values[4];
+    for (int i = 0; i < 4; i++)
+        values[i] = malloc(N_X * sizeof **values);
+    for (int fetch = 0; fetch < 2; fetch++)
+        for (int n_threads = 1; n_threads <= 2; n_threads++) {
+            run_block(activations[_i], fetch, false, n_threads, values[0], values[1]);
+            run_block(activations[_i], fetch, true, n_threads, values[2], values[3]);
+            expect_close(values[0], values[2]);
+            expect_close(values[1], values[3]);
+        }
+    for (int i = 0; i < 4; i++)
+        free(values[i]);
+}
+END_TEST
+
+/* F64: only plain loops would take one. */
+START_TEST(no_backend_no_anchor)
+{
+    ebb_graph *g = ebb_graph_create("plain");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(1, 2, 5));
+    ebb_node w = ebb_input(g, "w", EBB_F64, EBB_SHAPE(3, 2, 2));
+    ebb_node y = ebb_relu(ebb_conv1d(x, w, EBB_NONE, ((ebb_conv_attrs){ .groups = 1 })));
+    ebb_executable *e;
+    ck_assert_int_eq(ebb_compile(g, &(ebb_compile_options){ .fetches = &y, .n_fetches = 1 }, &e),
+                     EBB_OK);
+    ck_assert(!has_step(e, "conv_epilogue"));
+    ebb_executable_destroy(e);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("anchors");
+    TCase *c = tcase_create("anchors");
+    tcase_add_loop_test(c, anchored_is_not_anchored, 0, 4);
+    tcase_add_test(c, no_backend_no_anchor);
+    suite_add_tcase(suite, c);
+    return run_suite(suite);
+}
