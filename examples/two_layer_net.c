@@ -6,7 +6,6 @@
  *     two_layer_net --data FOLDER | --synthetic [--sigmoid] [--iterations 10000] [--seed 1] ... */
 #include "support/draw.h"
 #include "support/options.h"
-#include "support/progress.h"
 #include "support/stop.h"
 #include "support/train.h"
 
@@ -79,25 +78,25 @@ int main(int argc, char **argv)
     if (!indices || !losses || !accuracies)
         stop("two_layer_net: no memory for %" PRId64 " steps with %" PRId64 " images", iterations,
              batch);
-    progress_bar progress;
-    progress_start(&progress, "training", iterations);
+    ebb_progress progress;
+    ebb_progress_start(&progress, stdout, "training", 0, iterations);
     for (int64_t i = 0; i < iterations; i++) {
         for (int64_t k = 0; k < batch; k++)
             indices[k] = draw_index(&state, data.train.n);
         const double loss = losses[i] = trainer_step(&trainer, indices, NULL);
-        progress_step(&progress, i + 1, loss);
+        ebb_progress_step(&progress, i + 1, loss);
         if (i < n_losses) {
-            progress_end(&progress);
+            ebb_progress_end(&progress);
             printf("loss %" PRId64 " %.9g\n", i + 1, loss);
         }
         if ((i + 1) % epoch == 0) {
             double accuracy = accuracies[i / epoch] = trainer_evaluate(&trainer, &data.test);
-            progress_end(&progress);
+            ebb_progress_end(&progress);
             printf("epoch %" PRId64 ": loss %.4f, test accuracy %.4f\n", (i + 1) / epoch, loss,
                    accuracy);
         }
     }
-    progress_end(&progress);
+    ebb_progress_end(&progress);
     const plot_series lines[] = {
         { .name = "loss", .y = losses, .n = iterations, .first_x = 1, .faint = true },
         { .name = "test accuracy",

@@ -2,7 +2,6 @@
 #include "support/race.h"
 
 #include "support/draw.h"
-#include "support/progress.h"
 #include "support/stop.h"
 
 #include <inttypes.h>
@@ -18,8 +17,8 @@ static void make_steps(const race_options *race, image_trainer *trainers, double
     const int64_t n = options->data->train.n, epoch = trainers[0].n_steps;
     int64_t *order = trainers[0].order;
     uint64_t state = options->seed << 32;
-    progress_bar progress;
-    progress_start(&progress, "training", race->n_steps);
+    ebb_progress progress;
+    ebb_progress_start(&progress, stdout, "training", 0, race->n_steps);
     for (int64_t i = 0; i < race->n_steps; i++) {
         const int64_t *batch = order;
         if (race->as_in_book) {
@@ -36,9 +35,9 @@ static void make_steps(const race_options *race, image_trainer *trainers, double
             if (race->as_in_book)
                 *loss = trainer_loss(&trainers[k], NULL);
         }
-        progress_step(&progress, i + 1, losses[i]);
+        ebb_progress_step(&progress, i + 1, losses[i]);
     }
-    progress_end(&progress);
+    ebb_progress_end(&progress);
 }
 
 static void print_losses(const race_options *race, const plot_series *means)

@@ -2,7 +2,6 @@
 #include "support/text.h"
 
 #include "support/draw.h"
-#include "support/progress.h"
 #include "support/stop.h"
 
 #include <errno.h>
@@ -193,14 +192,14 @@ ebb_store *text_train(const text_options *options, const output_folder *output)
         stop("no memory for %" PRId64 " steps", options->n_steps);
 
     uint64_t state = options->seed;
-    progress_bar progress;
-    progress_start(&progress, "training", options->n_steps);
+    ebb_progress progress;
+    ebb_progress_start(&progress, stdout, "training", 0, options->n_steps);
     for (int64_t i = 0; i < options->n_steps; i++) {
         take_pieces(&trainer, 0, text->n_train, &state);
         losses[i] = run_pieces(&trainer, trainer.step);
-        progress_step(&progress, i + 1, losses[i]);
+        ebb_progress_step(&progress, i + 1, losses[i]);
     }
-    progress_end(&progress);
+    ebb_progress_end(&progress);
     const int64_t n_last = options->n_steps < N_LAST ? options->n_steps : N_LAST;
     for (int64_t i = options->n_steps - n_last; i < options->n_steps; i++)
         last += losses[i] / (double)n_last;

@@ -1,7 +1,6 @@
 /* Training loops. */
 #include "support/train.h"
 
-#include "support/progress.h"
 #include "support/stop.h"
 
 #include <inttypes.h>
@@ -121,11 +120,11 @@ double trainer_loss(image_trainer *trainer, double *accuracy)
 static double run_epoch(image_trainer *trainer, int64_t n_epochs, double *losses)
 {
     char label[64];
-    progress_bar progress;
+    ebb_progress progress;
     double mean_loss = 0, mean_accuracy = 0;
     const int64_t n_steps = trainer->n_steps, epoch = trainer->epoch++;
     snprintf(label, sizeof label, "epoch %" PRId64 "/%" PRId64, trainer->epoch, n_epochs);
-    progress_start(&progress, label, n_steps);
+    ebb_progress_start(&progress, stdout, label, 0, n_steps);
     ebb_shuffle(trainer->order, trainer->options.data->train.n, trainer->options.seed,
                 (uint64_t)epoch);
     for (int64_t i = 0; i < n_steps; i++) {
@@ -133,10 +132,10 @@ static double run_epoch(image_trainer *trainer, int64_t n_epochs, double *losses
         losses[i] = trainer_step(trainer, trainer->order + i * trainer->options.batch, &accuracy);
         mean_loss += losses[i] / (double)n_steps;
         mean_accuracy += accuracy / (double)n_steps;
-        progress_step(&progress, i + 1, losses[i]);
+        ebb_progress_step(&progress, i + 1, losses[i]);
     }
     double test_accuracy = trainer_evaluate(trainer, &trainer->options.data->test);
-    progress_end(&progress);
+    ebb_progress_end(&progress);
     printf("%s: loss %.4f, accuracy %.4f, on test images %.4f\n", label, mean_loss, mean_accuracy,
            test_accuracy);
     fflush(stdout);
