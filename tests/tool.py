@@ -128,6 +128,12 @@ def check_run(report, tool):
         for name in ("h", "a", "loss", "gw"):
             os.remove(tool.path(name + ".npy"))
 
+    # A number instead of a file: in every element.
+    text = '%1 = input {name="x"} : f32[2]\n%2 = input {name="k"} : i32[2]\n%3 = square %1 : f32[2]\n'
+    status, out, err = tool.start("run", "-", "--feed", "x=1.5", "--feed", "k=-2", "--fetch", "%3", "--fetch", "k", stdin=text)
+    report.check((status, out) == (0, ["%3 f32[2]", "[2.25, 2.25]", "k i32[2]", "[-2, -2]"]), f"numbers: {status} {out} {err}")
+    expect(report, tool, 1, "2.5 is no value of i32", "run", "-", "--feed", "x=1", "--feed", "k=2.5", "--fetch", "k", stdin=text)
+
     # Ids are those of the text, also where equal nodes are one.
     for name in ("%8", "%7"):
         status, out, err = tool.start("run", "net.txt", *values, "--fetch", name + "=o.npy")
@@ -233,9 +239,9 @@ def check_run_errors(report, tool):
     report.check(not left, f"left behind: {left}")
 
     for words, part in (
-        (["--feed", "x"], "--feed needs x=FILE.npy, not 'x'"),
-        (["--feed", "=x.npy"], "--feed needs x=FILE.npy, not '=x.npy'"),
-        (["--feed", "x="], "--feed needs x=FILE.npy, not 'x='"),
+        (["--feed", "x"], "--feed needs x=FILE.npy|NUMBER, not 'x'"),
+        (["--feed", "=x.npy"], "--feed needs x=FILE.npy|NUMBER, not '=x.npy'"),
+        (["--feed", "x="], "--feed needs x=FILE.npy|NUMBER, not 'x='"),
         (["--feed"], "--feed needs a value: x=FILE.npy"),
         (["--fetch", "loss="], "--fetch needs y or y=FILE.npy, not 'loss='"),
         (["--fetch", ""], "--fetch needs y or y=FILE.npy, not ''"),

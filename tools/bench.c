@@ -183,7 +183,7 @@ int tool_bench(const tool_command *command, int argc, char **argv)
     tool_words paths = { .n = 0 };
     /* clang-format off */
     const tool_option table[] = {
-        { "--feed", TOOL_PAIRS, &job->feed, "x=FILE.npy", "the value of an input [random; integers 0]", 0 },
+        { "--feed", TOOL_PAIRS, &job->feed, "x=FILE.npy|NUMBER", "the value of an input [random; integers 0]", 0 },
         { "--weights", TOOL_TEXT, &job->weights, "FILE.safetensors", "values of variables", 0 },
         { "--updates", TOOL_FLAG, &job->updates, NULL, "apply the graph's updates", 0 },
         { "--by", TOOL_TEXT, &job->by, "NAME", "rows: op, scope, kernel or step [op]", 0 },

@@ -97,8 +97,8 @@ int tool_check(const tool_command *command, int argc, char **argv)
         { "--output", TOOL_TEXT, &job->output, "y", "what to differentiate [the last node]", 0 },
         { "--x", TOOL_WORDS, &job->x, "NAME", "by what [all float inputs and variables]", 0 },
         { "--order", TOOL_COUNT, &job->order, "1|2", "2: second derivatives too [1]", 2 },
-        { "--feed", TOOL_PAIRS, &job->feed, "x=FILE.npy", "where: an input [random; integers 0]", 0 },
-        { "--var", TOOL_PAIRS, &job->var, "w=FILE.npy", "where: a variable [random]", 0 },
+        { "--feed", TOOL_PAIRS, &job->feed, "x=FILE.npy|NUMBER", "where: an input [random; integers 0]", 0 },
+        { "--var", TOOL_PAIRS, &job->var, "w=FILE.npy|NUMBER", "where: a variable [random]", 0 },
         { NULL, TOOL_FLAG, NULL, NULL, NULL, 0 },
     };
     /* clang-format on */

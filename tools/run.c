@@ -222,10 +222,10 @@ int tool_run(const tool_command *command, int argc, char **argv)
     tool_words paths = { .n = 0 };
     /* clang-format off */
     const tool_option table[] = {
-        { "--feed", TOOL_PAIRS, &job->feed, "x=FILE.npy", "the value of an input", 0 },
+        { "--feed", TOOL_PAIRS, &job->feed, "x=FILE.npy|NUMBER", "the value of an input", 0 },
         { "--fetch", TOOL_WORDS, &job->fetch, "y[=FILE.npy]", "write a value, or print it [the last node]", 0 },
         { "--grad", TOOL_WORDS, &job->grad, "y:x[=FILE.npy]", "the same with the gradient dy/dx", 0 },
-        { "--var", TOOL_PAIRS, &job->var, "w=FILE.npy", "the value of a variable [as its init says]", 0 },
+        { "--var", TOOL_PAIRS, &job->var, "w=FILE.npy|NUMBER", "the value of a variable [as its init says]", 0 },
         { "--weights", TOOL_TEXT, &job->weights, "FILE.safetensors", "values of variables", 0 },
         { "--save", TOOL_TEXT, &job->save, "FILE.safetensors", "apply the graph's updates, and write all variables", 0 },
         { "--backend", TOOL_TEXT, &job->backend, "NAME", "onednn or reference [onednn]", 0 },

@@ -39,7 +39,7 @@ typedef enum tool_option_kind {
     TOOL_FLAG,  /* bool */
     TOOL_TEXT,  /* const char * */
     TOOL_WORDS, /* tool_words: may be given several times */
-    TOOL_PAIRS, /* the same, each "name=FILE" */
+    TOOL_PAIRS, /* the same, each "name=WORD" */
     TOOL_COUNT  /* int, from 0 to `limit` */
 } tool_option_kind;
 
@@ -105,10 +105,10 @@ typedef struct tool_value {
     ebb_tensor tensor; /* owned */
 } tool_value;
 
-/* Reads all "name=FILE.npy" of `words` (TOOL_PAIRS, of option `option` for messages) into
- * values[0..words->n); *n counts those that must be finished, also after a failure. Each must name
- * an input or, with `variables`, a variable; none comes twice. Shapes must fit, and unless
- * `any_dtype` dtypes too. */
+/* Reads all "name=FILE.npy" or "name=NUMBER" (in every element) of `words` (TOOL_PAIRS, of option
+ * `option` for messages) into values[0..words->n); *n counts those that must be finished, also
+ * after a failure. Each must name an input or, with `variables`, a variable; none comes twice.
+ * Shapes must fit, and unless `any_dtype` dtypes too. */
 ebb_status tool_values_read(const tool_graph *graph, const tool_words *words, const char *option,
                             bool variables, bool any_dtype, tool_value *values, int *n,
                             ebb_error *error);

@@ -33,6 +33,26 @@ static ebb_status check_type(const char *option, const char *path, const tool_va
                     ebb_type_text(given, b));
 }
 
+/* A number in every element. False: `text` is no number. */
+static bool read_number(const char *text, const ebb_type *type, ebb_tensor *tensor,
+                        ebb_status *status, ebb_error *error)
+{
+    char *end, type_text[EBB_TYPE_TEXT_BYTES];
+    const double number = strtod(text, &end);
+    if (end == text || *end)
+        return false;
+    *status = ebb_tensor_init(tensor, *type, NULL);
+    const int64_t n = ebb_shape_elements(&type->shape);
+    for (int64_t i = 0; i < n && !*status; i++)
+        ebb_tensor_set(tensor, i, number);
+    if (*status)
+        ebb_fail(error, *status, "no memory for %s", ebb_type_text(type, type_text));
+    else if (n > 0 && !ebb_dtype_is_float(type->dtype) && ebb_tensor_get(tensor, 0) != number)
+        *status = ebb_fail(error, EBB_BAD_FEED, "%s is no value of %s", text,
+                           ebb_dtype_name(type->dtype));
+    return true;
+}
+
 static ebb_status read_value(const tool_graph *graph, const char *word, const char *option,
                              bool variables, bool any_dtype, tool_value *values, int *n,
                              ebb_error *error)
@@ -50,10 +70,13 @@ static ebb_status read_value(const tool_graph *graph, const char *word, const ch
     for (int i = 0; i < *n && !status; i++)
         if (values[i].node.id == value->node.id)
             status = ebb_fail(error, EBB_BAD_FEED, "%s %s: it is given twice", option, name);
-    if (!status)
+    if (!status &&
+        !read_number(equals + 1, ebb_node_type(value->node), &value->tensor, &status, error))
         status = ebb_npy_read(equals + 1, NULL, &value->tensor, error);
-    if (status)
+    if (status) {
+        ebb_tensor_finish(&value->tensor);
         return status;
+    }
     ++*n;
     return check_type(option, equals + 1, value, any_dtype, error);
 }
