@@ -4,13 +4,18 @@
  *
  *   ebb-bench --case NAME [--threads N] [--mode train|infer|both] [--secs S] [--losses K]
  *             [--backend B] [--fusion on|off] [--profile op|scope|kernel|step]
- *             [--memory-budget BYTES]
+ *             [--memory-budget BYTES] [--freeze on|off]
  *   ebb-bench --list [train|infer]
  *
  * Times are medians of single runs, in milliseconds. With --profile a table of where they went
- * follows on stderr (taking the times costs a little itself). */
+ * follows on stderr (taking the times costs a little itself). Inference runs the frozen model, as
+ * PyTorch's TorchScript variants do; --freeze off: the graph as it was built. */
 #include "bench/cases.h"
 
+#include "ops/descriptors.h"
+#include "ops/random.h"
+
+#include <ebb/model.h>
 #include <ebb/profile.h>
 
 #include <stdio.h>
@@ -62,7 +67,7 @@ typedef struct options {
     const char *mode, *backend;
     int n_threads, n_losses;
     double seconds;
-    bool skip_fusion;
+    bool skip_fusion, skip_freeze;
     int64_t memory_budget;
     int profile; /* -1: none; else an ebb_profile_by */
 } options;
@@ -104,6 +109,8 @@ static options parse_options(int argc, char **argv)
             o.memory_budget = strtoll(value, NULL, 10);
         else if (!strcmp(argv[i], "--fusion"))
             o.skip_fusion = strcmp(value, "off") == 0;
+        else if (!strcmp(argv[i], "--freeze"))
+            o.skip_freeze = strcmp(value, "off") == 0;
         else if (!strcmp(argv[i], "--profile")) {
             for (int by = 0; by < 4; by++)
                 o.profile = strcmp(value, tables[by]) ? o.profile : by;
@@ -122,32 +129,54 @@ static options parse_options(int argc, char **argv)
 typedef struct bench {
     const options *o;
     ebb_graph *graph;
+    ebb_model *frozen; /* NULL: it runs as it was built */
     ebb_executable *executable;
     bench_model model;
     ebb_feed feeds[3];
 } bench;
 
-/* Parameters in the order in which they stand in the graph are number 0, 1, 2 ... */
+/* Parameters in the order in which they stand in the graph are number 0, 1, 2 ...; other variables
+ * (running statistics) get their first values. */
 static void fill_store(ebb_graph *g, ebb_store *store)
 {
     uint64_t k = 0;
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(g); id++) {
         const ebb_node node = ebb_graph_node(g, id);
-        if (!(ebb_node_op(node)->traits & EBB_TRAIT_VARIABLE) || !bench_is_parameter(node))
+        if (ebb_node_op(node) != &ebb_op_variable)
             continue;
+        const ebb_variable_attrs *attrs = ebb_node_attrs(node);
+        const ebb_init init = { .kind = (ebb_init_kind)attrs->init, .a = attrs->a, .b = attrs->b };
         ebb_tensor value;
-        char name[512];
-        snprintf(name, sizeof name, "%s%s", ebb_node_scope(node), ebb_node_name(node));
-        if (ebb_tensor_init(&value, *ebb_node_type(node), NULL))
-            die(name, "out of memory");
-        bench_fill_parameter(node, k++, &value);
-        if (ebb_store_set(store, name, &value))
-            die(name, ebb_store_message(store));
+        if (ebb_tensor_init(&value, attrs->type, NULL))
+            die(attrs->name, "out of memory");
+        if (bench_is_parameter(node))
+            bench_fill_parameter(node, k++, &value);
+        else
+            ebb_init_fill(&init, attrs->name, &value);
+        if (ebb_store_set(store, attrs->name, &value))
+            die(attrs->name, ebb_store_message(store));
         ebb_tensor_finish(&value);
     }
 }
 
-static void start_bench(bench *b, const options *o, bool training, ebb_store *store)
+/* The frozen model takes the place of the graph and, so that weights are not there twice, of the
+ * store. */
+static void freeze_bench(bench *b, ebb_store **store)
+{
+    ebb_error error;
+    if (ebb_model_freeze(b->model.results, b->model.n_results, *store, NULL, &b->frozen, &error))
+        die("freeze", error.message);
+    for (int i = 0; i < b->model.n_feeds; i++) {
+        const ebb_input_attrs *attrs = ebb_node_attrs(b->model.feeds[i].node);
+        b->model.feeds[i].node = ebb_model_find(b->frozen, attrs->name);
+    }
+    for (int i = 0; i < b->model.n_results; i++)
+        b->model.results[i] = b->frozen->outputs[i];
+    ebb_store_destroy(*store);
+    *store = NULL;
+}
+
+static void start_bench(bench *b, const options *o, bool training, ebb_store **store)
 {
     *b = (bench){ .o = o, .graph = ebb_graph_create(o->which->name) };
     if (!b->graph)
@@ -155,11 +184,14 @@ static void start_bench(bench *b, const options *o, bool training, ebb_store *st
     o->which->build(b->graph, training, &b->model);
     if (ebb_graph_status(b->graph))
         die("build", ebb_graph_message(b->graph));
-    fill_store(b->graph, store);
-    if (ebb_compile(b->graph,
+    fill_store(b->graph, *store);
+    if (!training && !o->skip_freeze)
+        freeze_bench(b, store);
+    ebb_graph *graph = b->frozen ? b->frozen->graph : b->graph;
+    if (ebb_compile(graph,
                     &(ebb_compile_options){ .fetches = b->model.results,
                                             .n_fetches = b->model.n_results,
-                                            .store = store,
+                                            .store = b->frozen ? b->frozen->store : *store,
                                             .skip_updates = !training,
                                             .backend = o->backend,
                                             .skip_fusion = o->skip_fusion,
@@ -167,7 +199,7 @@ static void start_bench(bench *b, const options *o, bool training, ebb_store *st
                                             .profile = o->profile >= 0,
                                             .n_threads = o->n_threads },
                     &b->executable))
-        die("compile", ebb_graph_message(b->graph));
+        die("compile", ebb_graph_message(graph));
     for (int i = 0; i < b->model.n_feeds; i++) {
         ebb_tensor *value = &b->feeds[i].value;
         b->feeds[i].node = b->model.feeds[i].node;
@@ -182,6 +214,7 @@ static void finish_bench(bench *b)
     for (int i = 0; i < b->model.n_feeds; i++)
         ebb_tensor_finish(&b->feeds[i].value);
     ebb_executable_destroy(b->executable);
+    ebb_model_destroy(b->frozen);
     ebb_graph_destroy(b->graph);
 }
 
@@ -234,7 +267,7 @@ static void print_plan(const ebb_executable *executable)
            (double)plan.peak_bytes / 1e6, (long long)plan.n_recomputed, plan.more_work);
 }
 
-static void bench_training(const options *o, ebb_store *store)
+static void bench_training(const options *o, ebb_store **store)
 {
     bench b;
     reset_peak();
@@ -259,7 +292,7 @@ static void bench_training(const options *o, ebb_store *store)
     finish_bench(&b);
 }
 
-static void bench_inference(const options *o, ebb_store *store)
+static void bench_inference(const options *o, ebb_store **store)
 {
     bench b;
     reset_peak();
@@ -279,9 +312,9 @@ int main(int argc, char **argv)
     printf("{\"case\": \"%s\", \"dtype\": \"f32\", \"threads\": %d, \"backend\": \"%s\"",
            o.which->name, o.n_threads, o.backend ? o.backend : "onednn");
     if (o.which->trains && strcmp(o.mode, "infer") != 0)
-        bench_training(&o, store);
+        bench_training(&o, &store);
     if (o.which->infers && strcmp(o.mode, "train") != 0)
-        bench_inference(&o, store);
+        bench_inference(&o, &store);
     printf("}\n");
     ebb_store_destroy(store);
     return 0;
