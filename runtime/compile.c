@@ -321,6 +321,23 @@ static ebb_status bind_variables(ebb_executable *e, bool plan_only)
 
 /* ---- graph -> steps ---- */
 
+/* Operations of one run below which all of it runs on one thread by default: about half a
+ * millisecond, of which a second thread would take a fifth off when the machine is idle. When it is
+ * not, threads that wait for each other by spinning cost many times that. */
+#define LEAST_SHARED_FLOPS 5e7
+
+static void choose_n_threads(ebb_executable *e, const uint8_t *live)
+{
+    double flops = 0;
+    for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph); id++) {
+        ebb_node node = ebb_graph_node(e->graph, id);
+        if (live[id] && ebb_node_first_result(node, NULL).id == id)
+            flops += ebb_node_flops(node);
+    }
+    if (flops < LEAST_SHARED_FLOPS)
+        e->n_threads = 1;
+}
+
 /* One round: lowers the graph, or decomposes what nobody takes, or fuses, and then *again. */
 static ebb_status lower_round(ebb_executable *e, uint8_t *live, uint8_t *replace, ebb_dump *dump,
                               bool *again)
@@ -328,6 +345,10 @@ static ebb_status lower_round(ebb_executable *e, uint8_t *live, uint8_t *replace
     ebb_status status = mark_live(e, e->graph, false, live);
     if (status)
         return status;
+    if (e->may_choose_threads) {
+        choose_n_threads(e, live);
+        e->may_choose_threads = false;
+    }
     int64_t n_replace = ebb_executable_find_library(e, live, replace);
     if (!n_replace && e->may_anchor) {
         *again = true;
@@ -412,6 +433,7 @@ typedef struct planning {
 static ebb_status prepare(void *context, ebb_executable *e, ebb_dump *dump)
 {
     const planning *p = context;
+    e->may_choose_threads = p->options->n_threads == 0;
     e->may_fuse = !p->options->skip_passes && !p->options->skip_fusion && !p->options->check_finite;
     e->may_anchor =
         !p->options->skip_passes && !p->options->skip_anchors && !p->options->check_finite;

@@ -153,6 +153,7 @@ struct ebb_executable {
     ebb_graph *graph;            /* own copy: ops, attributes, types of all that runs */
     bool has_updates;            /* the graph's updates are applied */
     bool may_fuse, may_anchor;   /* and it has not been done yet */
+    bool may_choose_threads;     /* the user did not: the same */
     ebb_rematerialize recompute; /* what is computed again, to fit a memory budget */
     ebb_rematerialize_cost recompute_cost;
     bool check_finite;

@@ -1,4 +1,5 @@
 /* Compiling and running, through the public API, on both backends, with and without the passes. */
+#include "backends/parallel.h"
 #include "tests/support/runtime.h"
 
 #include <math.h>
@@ -181,6 +182,30 @@ START_TEST(views_cost_no_step)
     ck_assert(!ebb_executable_step(e, -1, &info));
     ck_assert_ptr_null(info.op);
     ebb_executable_destroy(e);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+static int threads_of_first_step(ebb_graph *g, ebb_node y, int n_threads)
+{
+    ebb_executable *e = compile_with(
+        g, &(ebb_compile_options){ .fetches = &y, .n_fetches = 1, .n_threads = n_threads });
+    ebb_step_info info;
+    ck_assert(ebb_executable_step(e, 0, &info));
+    ebb_executable_destroy(e);
+    return info.n_threads;
+}
+
+START_TEST(small_runs_stay_on_one_thread)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(64, 1024));
+    ebb_node a = ebb_input(g, "a", EBB_F32, EBB_SHAPE(512, 512));
+    ebb_node small = ebb_tanh(x), large = ebb_matmul(a, a); /* 65,536 and 268 million operations */
+    ck_assert_int_eq(threads_of_first_step(g, small, 2), 2);
+    ck_assert_int_eq(threads_of_first_step(g, small, 0), 1);
+    ck_assert_int_eq(threads_of_first_step(g, large, 1), 1);
+    ck_assert_int_eq(threads_of_first_step(g, large, 0), ebb_threads_default());
     ebb_graph_destroy(g);
 }
 END_TEST
@@ -375,6 +400,7 @@ int main(void)
     tcase_add_loop_test(tests, empty_tensors, 0, N_WAYS);
     tcase_add_loop_test(tests, memory_is_shared, 0, N_WAYS);
     tcase_add_test(tests, views_cost_no_step);
+    tcase_add_test(tests, small_runs_stay_on_one_thread);
     tcase_add_loop_test(tests, long_chains, 0, N_WAYS);
     tcase_add_test(tests, all_ways_train_alike);
     tcase_add_loop_test(tests, executables_share_a_store, 0, N_WAYS);

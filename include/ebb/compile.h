@@ -19,7 +19,9 @@ typedef struct ebb_compile_options {
     const ebb_backend *const
         *backends; /* or a list of your own, preferred first; overrides `backend` */
     int n_backends;
-    int n_threads;  /* 0: as many as OpenMP would use; at most 1024 */
+    /* 0: as many as OpenMP would use, or one if a run is less than about 50 million operations
+     * (half a millisecond), where others would mostly wait; at most 1024. */
+    int n_threads;
     bool fast_math; /* allow rewrites that change rounding or the spread of NaN and Inf; without it,
                        only those that avoid overflow and cancellation change rounding
                        (docs/passes.md, stabilize) */
