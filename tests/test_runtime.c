@@ -201,11 +201,11 @@ START_TEST(small_runs_stay_on_one_thread)
     ebb_graph *g = ebb_graph_create("g");
     ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(64, 1024));
     ebb_node a = ebb_input(g, "a", EBB_F32, EBB_SHAPE(512, 512));
-    ebb_node small = ebb_tanh(x), large = ebb_matmul(a, a); /* 65,536 and 268 million operations */
-    ck_assert_int_eq(threads_of_first_step(g, small, 2), 2);
-    ck_assert_int_eq(threads_of_first_step(g, small, 0), 1);
-    ck_assert_int_eq(threads_of_first_step(g, large, 1), 1);
-    ck_assert_int_eq(threads_of_first_step(g, large, 0), ebb_threads_default());
+    ebb_node light = ebb_tanh(x), heavy = ebb_matmul(a, a); /* 65,536 and 268 million operations */
+    ck_assert_int_eq(threads_of_first_step(g, light, 2), 2);
+    ck_assert_int_eq(threads_of_first_step(g, light, 0), 1);
+    ck_assert_int_eq(threads_of_first_step(g, heavy, 1), 1);
+    ck_assert_int_eq(threads_of_first_step(g, heavy, 0), ebb_threads_default());
     ebb_graph_destroy(g);
 }
 END_TEST
