@@ -1,6 +1,7 @@
 /* Simplify: compositions of reshape, transpose, broadcast_to and reductions. */
 #define EBB_NO_LOCATIONS
 #include "ops/build.h"
+#include "ops/slice.h"
 #include "passes/rules.h"
 
 #include <math.h>
@@ -335,6 +336,98 @@ static ebb_node build_turned_reduce(const ebb_match *match)
                     NULL);
 }
 
+/* ---- sums of slice_grads ---- */
+
+enum { MOST_SLICES = 32 };
+
+/* What a tree of sums adds: slice_grads that lie one behind the other along `axis`, in that order,
+ * and at most one value more. */
+typedef struct slice_sum {
+    int n, axis;
+    ebb_node slices[MOST_SLICES], other;
+    int64_t starts[MOST_SLICES];
+} slice_sum;
+
+/* Puts a slice_grad in its place. False if it leaves more than one axis partly empty, or another
+ * one than those before it. */
+static bool add_slice(slice_sum *sum, ebb_node node)
+{
+    const ebb_slice_grad_attrs *attrs = ebb_node_attrs(node);
+    ebb_slice_range ranges[EBB_MAX_RANK];
+    ebb_slice_ranges(&attrs->slice, &attrs->shape, ranges);
+    int axis = -1;
+    for (int d = 0; d < attrs->shape.rank; d++) {
+        if (ranges[d].step != 1)
+            return false;
+        if (ranges[d].n == attrs->shape.dims[d])
+            continue;
+        if (axis >= 0)
+            return false;
+        axis = d;
+    }
+    if (axis < 0 || (sum->n > 0 && sum->axis != axis) || sum->n == MOST_SLICES)
+        return false;
+    sum->axis = axis;
+    int at = sum->n++;
+    for (; at > 0 && sum->starts[at - 1] > ranges[axis].start; at--) {
+        sum->starts[at] = sum->starts[at - 1];
+        sum->slices[at] = sum->slices[at - 1];
+    }
+    sum->starts[at] = ranges[axis].start;
+    sum->slices[at] = node;
+    return true;
+}
+
+/* Sums and slice_grads that others use too are values like any. */
+static bool find_slice_sum(const ebb_match *match, slice_sum *sum)
+{
+    ebb_node waiting[MOST_SLICES + 2];
+    int n_waiting = 0;
+    sum->n = 0;
+    sum->other = EBB_NONE;
+    waiting[n_waiting++] = match->inputs[0];
+    waiting[n_waiting++] = match->inputs[1];
+    while (n_waiting > 0) {
+        const ebb_node node = waiting[--n_waiting];
+        const bool is_ours = ebb_match_is_only_use(match, node);
+        if (is_ours && ebb_node_op(node) == &ebb_op_add && n_waiting <= MOST_SLICES) {
+            waiting[n_waiting++] = ebb_node_input(node, 0);
+            waiting[n_waiting++] = ebb_node_input(node, 1);
+        } else if (is_ours && ebb_node_op(node) == &ebb_op_slice_grad) {
+            if (!add_slice(sum, node))
+                return false;
+        } else if (sum->other.id) {
+            return false;
+        } else {
+            sum->other = node;
+        }
+    }
+    int64_t end = 0;
+    for (int i = 0; i < sum->n; i++) {
+        if (sum->starts[i] != end)
+            return false;
+        end += shape_of(ebb_node_input(sum->slices[i], 0))->dims[sum->axis];
+    }
+    return sum->n > 1 && end == match->type->shape.dims[sum->axis];
+}
+
+static bool slices_tile(const ebb_match *match)
+{
+    slice_sum sum;
+    return find_slice_sum(match, &sum);
+}
+
+static ebb_node build_concat(const ebb_match *match)
+{
+    slice_sum sum;
+    ebb_node parts[MOST_SLICES];
+    find_slice_sum(match, &sum);
+    for (int i = 0; i < sum.n; i++)
+        parts[i] = ebb_node_input(sum.slices[i], 0);
+    const ebb_node all = ebb_concat(match->graph, parts, sum.n, sum.axis);
+    return sum.other.id ? ebb_add(sum.other, all) : all;
+}
+
 #define ONLY_USE "nothing else uses the reduction, and its other `keep` has this shape"
 
 /* clang-format off */
@@ -419,6 +512,13 @@ static const ebb_rule rules[] = {
                reshape_turns_keep, build_turned_reduce, ONLY_USE),
     RULE_BUILD("reshape of max", OP(reshape, OP(reduce_max, A)), "reduce_max(a)", ALWAYS,
                reshape_turns_keep, build_turned_reduce, ONLY_USE),
+
+    /* gradients of slices of one value; 0 + -0 is 0, and stays -0 here */
+    RULE_BUILD("sum of slice_grads", OP(add, A, B), "concat(c, ...), or a + concat(c, ...)", STABLE,
+               slices_tile, build_concat,
+               "a sum of slice_grad(c) that nothing else uses, and of at most one value more; the "
+               "slices, at most 32, lie one behind the other along an axis, all of it; a -0 in c "
+               "stays one"),
 };
 /* clang-format on */
 
