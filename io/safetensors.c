@@ -196,8 +196,8 @@ ebb_status ebb_store_save(const ebb_store *store, const char *path, ebb_error *e
     const size_t bytes = (size_t)ebb_store_size(store) * sizeof(ebb_file_tensor);
     ebb_file_tensor *tensors = ebb_allocate(allocator, bytes);
     if (!tensors)
-        return ebb_fail(error, EBB_OUT_OF_MEMORY, "%s: no memory to lay out %" PRId64 " tensors", path,
-                        ebb_store_size(store));
+        return ebb_fail(error, EBB_OUT_OF_MEMORY, "%s: no memory to lay out %" PRId64 " tensors",
+                        path, ebb_store_size(store));
     const int64_t n = ebb_file_tensors_fill(tensors, NULL, store);
     ebb_status status = ebb_safetensors_write(path, tensors, n, NULL, 0, allocator, error);
     ebb_release(allocator, tensors, bytes);

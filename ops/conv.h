@@ -22,7 +22,7 @@ const ebb_op *ebb_activation_op(int activation);
 
 typedef struct ebb_conv_epilogue_attrs {
     ebb_conv_attrs conv;
-    bool residual; /* behind x, w and perhaps bias there is one input more, which is added */
+    bool residual;  /* behind x, w and perhaps bias there is one input more, which is added */
     int activation; /* ebb_activation */
 } ebb_conv_epilogue_attrs;
 

@@ -11,6 +11,6 @@ extern const ebb_rule_set ebb_rules_fold;
 extern const ebb_rule_set ebb_rules_stabilize;
 extern const ebb_rule_set ebb_rules_views;
 extern const ebb_rule_set ebb_rules_anchors; /* not in the pipeline: ebb_compile runs it */
-extern const ebb_rule_set ebb_rules_freeze; /* not in the pipeline: ebb_model_freeze runs it */
+extern const ebb_rule_set ebb_rules_freeze;  /* not in the pipeline: ebb_model_freeze runs it */
 
 #endif

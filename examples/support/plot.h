@@ -15,8 +15,8 @@ typedef enum plot_kind {
 typedef struct plot_series {
     const char *name; /* in the legend; NULL: not there */
     plot_kind kind;
-    const double *x; /* NULL: first_x + i step_x */
-    const double *y; /* values that are not finite leave a gap */
+    const double *x;       /* NULL: first_x + i step_x */
+    const double *y;       /* values that are not finite leave a gap */
     const double *dx, *dy; /* of arrows */
     int64_t n;
     double first_x, step_x; /* without x; step_x 0: 1 */
