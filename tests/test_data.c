@@ -202,6 +202,14 @@ START_TEST(test_field_errors)
           1,
           EBB_BAD_SHAPE,
           "shape [3] has not the elements of an example of f32[6,2]" },
+        { { { .values = NUMBERS, .shape = { .rank = 100 } } },
+          1,
+          EBB_BAD_SHAPE,
+          "shape [rank 100] has not the elements" },
+        { { { .values = CLASSES, .n_classes = INT64_MAX, .one_hot = true } },
+          1,
+          EBB_BAD_SHAPE,
+          "an example of [] with 9223372036854775807 classes is too large" },
         { { { .values = NUMBERS, .shape = EBB_SHAPE(1, 1, 1, 1, 1, 1, 1, 2) } },
           1,
           EBB_BAD_SHAPE,
@@ -341,6 +349,12 @@ START_TEST(test_statistics)
     field.n_channels = 2;
     ck_assert_int_eq(ebb_field_statistics(&field, NULL, 0, mean, std, &error), EBB_BAD_SHAPE);
     CHECK_TEXT(error.message, "2 channels do not fit values f32[3]");
+    field.n_channels = 1;
+    field.values.type.dtype = (ebb_dtype)77;
+    ck_assert_int_eq(ebb_field_statistics(&field, NULL, 0, mean, std, &error), EBB_BAD_DTYPE);
+    field.values.type.shape.rank = 99;
+    ck_assert_int_eq(ebb_field_statistics(&field, NULL, 0, mean, std, &error), EBB_BAD_SHAPE);
+    CHECK_TEXT(error.message, "[rank 99] are not [n, ...]");
     field = (ebb_field){ 0 };
     ck_assert_int_eq(ebb_field_statistics(&field, NULL, 0, mean, std, &error), EBB_BAD_ARGUMENT);
     CHECK_TEXT(error.message, "there are no examples");

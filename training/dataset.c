@@ -42,6 +42,12 @@ static ebb_status take_shape(const ebb_field *field, ebb_form *form, ebb_error *
     if (form->shape.rank + (field->one_hot ? 2 : 1) > EBB_MAX_RANK)
         return FAIL(EBB_BAD_SHAPE, ": batches of %s would have more than %d dimensions", form->name,
                     ebb_shape_text(&form->shape, text), EBB_MAX_RANK);
+    if (field->one_hot && field->n_classes > 0) {
+        const ebb_type one = ebb_form_batch_type(form, &form->shape, 1);
+        if (!ebb_shape_is_valid(&one.shape))
+            return FAIL(EBB_BAD_SHAPE, ": an example of %s with %" PRId64 " classes is too large",
+                        form->name, ebb_shape_text(&form->shape, text), field->n_classes);
+    }
     return EBB_OK;
 }
 

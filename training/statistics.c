@@ -10,9 +10,14 @@ static ebb_status check(const ebb_field *field, const int64_t *indices, int64_t 
 {
     const ebb_shape *shape = &field->values.type.shape;
     char text[EBB_TYPE_TEXT_BYTES];
+    if (!ebb_shape_is_valid(shape))
+        return FAIL(EBB_BAD_SHAPE, "values %s are not [n, ...]",
+                    ebb_type_text(&field->values.type, text));
     if (shape->rank < 1 || shape->dims[0] < 1 || n < 1 || !field->values.data)
         return FAIL(EBB_BAD_ARGUMENT, "there are no examples: values %s, %" PRId64 " indices",
                     ebb_type_text(&field->values.type, text), indices ? n : 0);
+    if (!ebb_dtype_bytes(field->values.type.dtype))
+        return FAIL(EBB_BAD_DTYPE, "the values have no dtype");
     if (!isfinite(field->divisor))
         return FAIL(EBB_BAD_ARGUMENT, "divisor %g is not finite", field->divisor);
     const int64_t first = field->shape.rank > 0 ? field->shape.dims[0]

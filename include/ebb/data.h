@@ -65,7 +65,7 @@ EBB_NODISCARD EBB_API ebb_status ebb_dataset_batch(const ebb_dataset *dataset,
 /* Mean and standard deviation (over n, not n-1) of values / divisor, for each channel or for all
  * (n_channels 0 or 1), over the examples indices[0..n) (NULL: all, n is not used): what `mean` and
  * `std` of a field want, and of the training part alone. A channel without spread gets std 1.
- * Errors: BAD_ARGUMENT, BAD_SHAPE, BAD_INDEX. */
+ * Errors: BAD_ARGUMENT, BAD_SHAPE, BAD_DTYPE, BAD_INDEX. */
 EBB_NODISCARD EBB_API ebb_status ebb_field_statistics(const ebb_field *field,
                                                       const int64_t *indices, int64_t n,
                                                       double *mean, double *std, ebb_error *error);
