@@ -23,9 +23,9 @@ typedef struct minimizing {
     const ebb_nn_method_row *method;
     parameter *parameters;
     int n;
-    ebb_node t;     /* F64 scalar: number of this step, from 1; none if nothing counts */
-    ebb_node rate;  /* F64 scalar, if a schedule changes it; else none */
-    ebb_node apply; /* BOOL scalar: this run ends an accumulation; none: every run does */
+    ebb_node t;      /* F64 scalar: number of this step, from 1; none if nothing counts */
+    ebb_node factor; /* of the rate, F64 scalar, if a schedule changes it; else none */
+    ebb_node apply;  /* BOOL scalar: this run ends an accumulation; none: every run does */
 } minimizing;
 
 /* ---- checking ---- */
@@ -65,6 +65,9 @@ static ebb_status check_rule(minimizing *m)
     }
     if (r->accumulate < 0)
         return report(m, "accumulate must be at least 1 run", (double)r->accumulate);
+    if (r->n_groups < 0 || (r->n_groups > 0 && !r->groups))
+        return ebb_graph_report(m->graph, EBB_BAD_ARGUMENT, "nn_minimize: %d groups%s", r->n_groups,
+                                r->groups ? "" : ", and no list of them");
     for (int i = 0; i < r->n_groups; i++) {
         if (!r->groups[i].match)
             return ebb_graph_report(m->graph, EBB_BAD_ARGUMENT,
@@ -134,6 +137,28 @@ static ebb_status collect_parameters(minimizing *m)
     return status;
 }
 
+static double rate_of(const minimizing *m, const parameter *p)
+{
+    const double factor = p->group ? p->group->rate_factor : 0;
+    return m->rule.rate * (factor > 0 ? factor : 1);
+}
+
+/* A rate may be finite as a double and yet infinite as F32. */
+static ebb_status check_rates(const minimizing *m)
+{
+    for (int i = 0; i < m->n; i++) {
+        const ebb_node w = m->parameters[i].w;
+        const ebb_dtype dtype = ebb_node_type(w)->dtype;
+        const double rate = rate_of(m, &m->parameters[i]);
+        if (!(dtype == EBB_F32 ? isfinite((float)rate) : isfinite(rate)))
+            return ebb_graph_report(m->graph, EBB_BAD_ARGUMENT,
+                                    "nn_minimize: the rate of %s%s, %g, is not finite as %s",
+                                    ebb_node_scope(w), ebb_node_name(w), rate,
+                                    ebb_dtype_name(dtype));
+    }
+    return EBB_OK;
+}
+
 static ebb_status differentiate(const minimizing *m)
 {
     const ebb_allocator *allocator = ebb_graph_allocator(m->graph);
@@ -193,7 +218,7 @@ static void emit_counters(minimizing *m)
         m->t = ebb_cast(step, EBB_F64);
         if (is_scheduled) {
             const ebb_node made = ebb_sub(step, ebb_full_like(step, 1));
-            m->rate = ebb_nn_scaled(ebb_nn_schedule_factor(made, schedule), m->rule.rate);
+            m->factor = ebb_nn_schedule_factor(made, schedule);
         }
     }
     ebb_scope_pop(m->graph);
@@ -254,13 +279,12 @@ static void emit_step(const minimizing *m, const parameter *p)
 {
     const ebb_nn_rule *rule = &m->rule;
     const ebb_dtype dtype = ebb_node_type(p->w)->dtype;
-    const double factor = p->group && p->group->rate_factor > 0 ? p->group->rate_factor : 1;
     const bool decays = !(p->group && p->group->no_decay);
     ebb_graph_stand_at(m->graph, p->w);
     ebb_graph_set_phase(m->graph, EBB_UPDATE);
     ebb_nn_step step = { .rule = rule, .w = p->w, .g = p->g, .t = m->t };
-    step.rate = m->rate.id ? ebb_cast(ebb_nn_scaled(m->rate, factor), dtype)
-                           : ebb_scalar(m->graph, dtype, rule->rate * factor);
+    step.rate = m->factor.id ? ebb_cast(ebb_nn_scaled(m->factor, rate_of(m, p)), dtype)
+                             : ebb_scalar(m->graph, dtype, rate_of(m, p));
     if (decays && rule->weight_decay > 0 && !rule->decoupled_decay)
         step.g = ebb_add(step.g, ebb_nn_scaled(p->w, rule->weight_decay));
     if (decays && rule->l1_decay > 0)
@@ -294,6 +318,8 @@ ebb_status ebb_nn_minimize(ebb_node loss, const ebb_nn_rule *rule)
     ebb_status status = check_rule(&m);
     if (!status)
         status = collect_parameters(&m);
+    if (!status)
+        status = check_rates(&m);
     if (!status)
         status = differentiate(&m);
     if (!status) {

@@ -342,6 +342,8 @@ static const struct mistake {
     { { .rate = 1, .accumulate = -1 }, "accumulate must be at least 1 run, not -1" },
     { { .rate = 1, .groups = &no_pattern, .n_groups = 1 }, "group 0 has no pattern" },
     { { .rate = 1, .groups = &bad_factor, .n_groups = 1 }, "rate_factor" },
+    { { .rate = 1, .n_groups = 1 }, "1 groups, and no list of them" },
+    { { .rate = 1, .groups = &frozen, .n_groups = -1 }, "-1 groups" },
     { { .rate = 1, .groups = &frozen, .n_groups = 1 }, "no variable that is not frozen" },
     { { .rate = 1, .schedule = { .kind = EBB_NN_STEPS, .gamma = 1 } },
       "period must be at least 1" },
@@ -362,6 +364,29 @@ START_TEST(mistakes_are_named)
     CHECK_TEXT(ebb_graph_message(g), mistakes[_i].message);
     ck_assert_int_eq(ebb_graph_status(g), EBB_OK); /* nothing is lost */
     ck_assert_int_eq(ebb_nn_minimize(ebb_square(p), &(ebb_nn_rule){ .rate = 1 }), EBB_OK);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+/* Finite as a double, and not as the variable's dtype. */
+START_TEST(rates_fit_the_dtype)
+{
+    const ebb_nn_group large = { .match = "*/w", .rate_factor = 1e200 };
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_scope_push(g, "fc");
+    const ebb_node w = ebb_variable(g, "w", EBB_F32, EBB_SCALAR, NULL),
+                   b = ebb_variable(g, "b", EBB_F64, EBB_SCALAR, NULL);
+    ebb_scope_pop(g);
+    ck_assert_int_eq(ebb_nn_minimize(ebb_square(w), &(ebb_nn_rule){ .rate = 1e300 }),
+                     EBB_BAD_ARGUMENT);
+    CHECK_TEXT(ebb_graph_message(g), "the rate of fc/w, 1e+300, is not finite as f32");
+    ck_assert_int_eq(ebb_nn_minimize(ebb_square(w), &(ebb_nn_rule){ .rate = 1,
+                                                                    .schedule = { .warmup = 5 },
+                                                                    .groups = &large,
+                                                                    .n_groups = 1 }),
+                     EBB_BAD_ARGUMENT);
+    CHECK_TEXT(ebb_graph_message(g), "the rate of fc/w, 1e+200, is not finite as f32");
+    ck_assert_int_eq(ebb_nn_minimize(ebb_square(b), &(ebb_nn_rule){ .rate = 1e300 }), EBB_OK);
     ebb_graph_destroy(g);
 }
 END_TEST
@@ -397,6 +422,7 @@ int main(void)
     tcase_add_loop_test(tests, schedules_are_their_formulas, 0, N_SCHEDULES);
     tcase_add_test(tests, a_schedule_moves_the_rate);
     tcase_add_loop_test(tests, mistakes_are_named, 0, N_MISTAKES);
+    tcase_add_test(tests, rates_fit_the_dtype);
     tcase_add_test(tests, a_variable_is_updated_once);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
