@@ -18,6 +18,7 @@
 #define BEST "(best)/"
 #define FILE_PREFIX "step-"
 #define FILE_SUFFIX ".safetensors"
+#define STEP_FORMAT "%012" PRId64
 #define STATE_BYTES 400
 
 /* ---- the place as a text: numbers only, doubles by their bits ---- */
@@ -47,6 +48,12 @@ static void print_state(const ebb_checkpoint *c, char text[STATE_BYTES])
              c->best_epoch);
 }
 
+static bool is_place(const ebb_checkpoint *c)
+{
+    return c->step >= 0 && c->epoch >= 0 && c->batch >= 0 && c->n_examples >= 0 &&
+           c->n_right >= 0 && c->best_epoch >= 0;
+}
+
 static bool parse_state(const char *text, ebb_checkpoint *c)
 {
     uint64_t loss_sum = 0, best = 0;
@@ -58,11 +65,40 @@ static bool parse_state(const char *text, ebb_checkpoint *c)
     c->loss_sum = value_of(loss_sum);
     c->best = value_of(best);
     print_state(c, again);
-    return strcmp(text, again) == 0 && c->step >= 0 && c->epoch >= 0 && c->batch >= 0 &&
-           c->n_examples >= 0 && c->n_right >= 0 && c->best_epoch >= 0;
+    return strcmp(text, again) == 0 && is_place(c);
 }
 
 /* ---- one file ---- */
+
+/* What would be written and could not be read again is refused. */
+static ebb_status check_contents(const char *path, const ebb_store *store, const ebb_store *best,
+                                 const ebb_checkpoint *checkpoint, ebb_error *error)
+{
+    if (!is_place(checkpoint))
+        return ebb_fail(error, EBB_BAD_ARGUMENT,
+                        "%s: a checkpoint has no negative numbers: step %" PRId64 ", epoch %" PRId64
+                        ", batch %" PRId64,
+                        path, checkpoint->step, checkpoint->epoch, checkpoint->batch);
+    const int64_t n = ebb_store_size(store), n_best = ebb_store_size(best);
+    if (n_best && n_best != n)
+        return ebb_fail(error, EBB_BAD_ARGUMENT,
+                        "%s: %" PRId64 " best values for %" PRId64 " variables", path, n_best, n);
+    for (int64_t i = 0; i < n; i++) {
+        const char *name = ebb_store_name(store, i);
+        if (strncmp(name, BEST, strlen(BEST)) == 0)
+            return ebb_fail(error, EBB_BAD_NAME,
+                            "%s: \"%.200s\": in a checkpoint, names that begin with \"" BEST
+                            "\" are those of the best values",
+                            path, name);
+        const ebb_store_entry *own = ebb_store_find(store, name),
+                              *other = n_best ? ebb_store_find(best, name) : own;
+        if (!other || !ebb_type_equal(&own->type, &other->type))
+            return ebb_fail(error, EBB_BAD_ARGUMENT,
+                            "%s: the best values have no \"%.200s\", or one of another type", path,
+                            name);
+    }
+    return EBB_OK;
+}
 
 ebb_status ebb_checkpoint_save(const char *path, const ebb_store *store, const ebb_store *best,
                                const ebb_checkpoint *checkpoint, ebb_error *error)
@@ -72,6 +108,9 @@ ebb_status ebb_checkpoint_save(const char *path, const ebb_store *store, const e
                         !path    ? "path"
                         : !store ? "store"
                                  : "checkpoint");
+    const ebb_status checked = check_contents(path, store, best, checkpoint, error);
+    if (checked)
+        return checked;
     const ebb_allocator *allocator = ebb_store_allocator(store);
     const int64_t n = ebb_store_size(store) + ebb_store_size(best);
     ebb_file_tensor *tensors = ebb_allocate(allocator, (size_t)n * sizeof *tensors);
@@ -160,7 +199,9 @@ static int64_t step_of(const char *name, bool is_temporary)
         return -1;
     errno = 0;
     const long long step = strtoll(digits, &end, 10);
-    if (errno || strncmp(end, FILE_SUFFIX, strlen(FILE_SUFFIX)) != 0)
+    char written[32];
+    if (errno || snprintf(written, sizeof written, STEP_FORMAT, (int64_t)step) != end - digits ||
+        strncmp(end, FILE_SUFFIX, strlen(FILE_SUFFIX)) != 0)
         return -1;
     end += strlen(FILE_SUFFIX);
     const size_t left = strlen(end);
@@ -170,8 +211,7 @@ static int64_t step_of(const char *name, bool is_temporary)
 
 static ebb_status make_path(const char *folder, int64_t step, char path[PATH_MAX], ebb_error *error)
 {
-    const int n =
-        snprintf(path, PATH_MAX, "%s/" FILE_PREFIX "%012" PRId64 FILE_SUFFIX, folder, step);
+    const int n = snprintf(path, PATH_MAX, "%s/" FILE_PREFIX STEP_FORMAT FILE_SUFFIX, folder, step);
     if (n < 0 || n >= PATH_MAX)
         return ebb_fail(error, EBB_IO, "%.200s...: the path is too long", folder);
     return EBB_OK;
