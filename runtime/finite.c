@@ -48,7 +48,6 @@ static void describe(const finding *found, const ebb_shape *shape, bool is_dense
                  found->n_elements, what);
 }
 
-/* NOT_FINITE, with a message that says where, if `data` has a value of this kind. */
 static ebb_status check(ebb_error *error, const ebb_type *type, const void *data, bool is_dense,
                         const char *what, const char *name)
 {
@@ -63,6 +62,11 @@ static ebb_status check(ebb_error *error, const ebb_type *type, const void *data
                     text.message);
 }
 
+ebb_status ebb_finite_entry(const ebb_store_entry *entry, ebb_error *error)
+{
+    return check(error, &entry->type, entry->data, true, "variable ", entry->name);
+}
+
 ebb_status ebb_finite_sources(ebb_executable *e)
 {
     ebb_status status = EBB_OK;
@@ -71,8 +75,7 @@ ebb_status ebb_finite_sources(ebb_executable *e)
             status = check(&e->error, &e->inputs[i].type, e->inputs[i].data, true, "input ",
                            e->inputs[i].name);
     for (size_t i = 0; i < e->n_variables && !status; i++)
-        status = check(&e->error, &e->variables[i].entry->type, e->variables[i].entry->data, true,
-                       "variable ", e->variables[i].entry->name);
+        status = ebb_finite_entry(e->variables[i].entry, &e->error);
     return status;
 }
 

@@ -24,5 +24,7 @@ ebb_status ebb_store_add(ebb_store *store, const char *name, const ebb_type *typ
                          ebb_store_entry **entry, ebb_error *error);
 /* Takes back the entries that were added since there were `size`. */
 void ebb_store_shrink(ebb_store *store, int64_t size);
+/* NOT_FINITE if it has NaN or an infinity: the message names it and the first of them. */
+ebb_status ebb_finite_entry(const ebb_store_entry *entry, ebb_error *error);
 
 #endif

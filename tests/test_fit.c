@@ -71,6 +71,15 @@ END_TEST
 
 enum { N = 50, BATCH = 10 };
 
+/* Models that a trainer refuses. */
+typedef enum bend { FLAT_SCORES, INTEGER_SCORES, NO_INPUT, NO_LOSS, N_BENDS, STRAIGHT } bend;
+static const char *const bend_messages[N_BENDS] = {
+    "needs float scores [batch, classes] and integer labels [batch], not %",
+    "needs float scores [batch, classes] and integer labels [batch], not %",
+    "f32[10,2], is no input of its graph",
+    "the model's loss must be a float scalar",
+};
+
 typedef struct task {
     float x[N][2];
     int32_t labels[N];
@@ -79,8 +88,10 @@ typedef struct task {
     ebb_trainer *trainer;
     ebb_fit_report report;
     /* of the model */
-    double factor;
+    double factor, rate;
+    int64_t batch;
     bool has_scores;
+    bend bend;
 } task;
 
 static void build(ebb_graph *g, int64_t n, bool training, void *context, ebb_model_nodes *nodes)
@@ -97,11 +108,19 @@ static void build(ebb_graph *g, int64_t n, bool training, void *context, ebb_mod
         nodes->scores = y;
         nodes->labels = label;
     }
+    if (t->bend == FLAT_SCORES)
+        nodes->scores = ebb_reshape(y, EBB_SHAPE(2 * n));
+    else if (t->bend == INTEGER_SCORES)
+        nodes->scores = ebb_cast(y, EBB_I32);
+    else if (t->bend == NO_INPUT)
+        nodes->inputs[0] = y;
+    else if (t->bend == NO_LOSS)
+        nodes->loss = y;
 }
 
 static void open_task(task *t, const ebb_allocator *allocator)
 {
-    *t = (task){ .factor = 1, .has_scores = true };
+    *t = (task){ .factor = 1, .rate = 0.1, .batch = BATCH, .has_scores = true, .bend = STRAIGHT };
     for (int i = 0; i < N; i++) {
         t->x[i][0] = (float)(i * 7 % 11) / 11;
         t->x[i][1] = (float)(i * 3 % 13) / 13;
@@ -123,8 +142,8 @@ static ebb_status make_trainer(task *t)
     ebb_trainer_destroy(t->trainer);
     const ebb_trainer_options options = { .build = build,
                                           .context = t,
-                                          .batch = BATCH,
-                                          .rule = { EBB_NN_MOMENTUM, .rate = 0.1 },
+                                          .batch = t->batch,
+                                          .rule = { EBB_NN_MOMENTUM, .rate = t->rate },
                                           .n_threads = 1 };
     return ebb_trainer_create(&options, &t->trainer, &error);
 }
@@ -290,6 +309,75 @@ START_TEST(it_ends_as_it_is_told)
 }
 END_TEST
 
+static bool look_at_training(void *context, const ebb_fit_report *report)
+{
+    task *t = context;
+    ebb_metrics m;
+    (void)report;
+    expect_good(ebb_metrics_init(&m, 0, 1, NULL, &error));
+    expect_good(ebb_trainer_evaluate(t->trainer, t->training, &m, &error));
+    return true;
+}
+
+/* The order of the training's data stays what it is, whatever else its loader is used for. */
+START_TEST(a_loader_may_have_other_uses)
+{
+    task t;
+    size_t n_plain, n;
+    open_task(&t, NULL);
+    expect_good(fit(&t, (ebb_fit_options){ .epochs = 4 }));
+    char *plain = store_bytes(&t, &n_plain);
+    const ebb_fit_options ways[] = {
+        { .epochs = 4, .validation = t.training },
+        { .epochs = 4, .on_epoch = look_at_training, .context = &t },
+        { .epochs = 4, .on_step = look_at_training, .context = &t },
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        expect_good(fit(&t, ways[i]));
+        char *bytes = store_bytes(&t, &n);
+        ck_assert_uint_eq(n, n_plain);
+        ck_assert_mem_eq(bytes, plain, n);
+        free(bytes);
+    }
+    free(plain);
+    close_task(&t);
+}
+END_TEST
+
+START_TEST(other_batches_are_refused)
+{
+    task t;
+    open_task(&t, NULL);
+    const char *folder = test_temporary_folder();
+    ebb_fit_options options = { .steps = 3, .folder = folder, .resume = true };
+    expect_good(fit(&t, options));
+    ebb_loader_destroy(t.training);
+    expect_good(ebb_loader_create(t.dataset, &(ebb_loader_options){ .batch = 5, .seed = 3 }, NULL,
+                                  &t.training, &error));
+    t.batch = 5;
+    options.steps = 6;
+    expect_failure(fit(&t, options), EBB_BAD_ARGUMENT,
+                   "has seen 30 examples in 3 batches of an epoch; the loader's batches are of 5");
+    close_task(&t);
+}
+END_TEST
+
+START_TEST(a_full_log_costs_no_checkpoint)
+{
+    task t;
+    FILE *full = fopen("/dev/full", "w");
+    open_task(&t, NULL);
+    if (full) {
+        const char *folder = test_temporary_folder();
+        expect_failure(fit(&t, (ebb_fit_options){ .epochs = 2, .log = full, .folder = folder }),
+                       EBB_IO, "the log cannot be written: No space left on device");
+        ck_assert_int_eq(ebb_checkpoint_newest(folder, NULL), 5);
+        fclose(full);
+    }
+    close_task(&t);
+}
+END_TEST
+
 START_TEST(it_stops_early_and_restores)
 {
     task t;
@@ -378,6 +466,7 @@ START_TEST(mistakes_are_named)
         { { .epochs = -1, .steps = 1 }, EBB_BAD_ARGUMENT, "is negative" },
         { { .epochs = 1, .min_gain = (double)NAN }, EBB_BAD_ARGUMENT, "min_gain must be finite" },
         { { .epochs = 1, .patience = 1 }, EBB_BAD_ARGUMENT, "need a loader for validation" },
+        { { .epochs = 1, .watch = (ebb_fit_watch)9 }, EBB_BAD_ARGUMENT, "no such watch" },
         { { .epochs = 1, .resume = true }, EBB_BAD_ARGUMENT, "resume needs a folder" },
         { { .epochs = 1, .folder = "/none/here" },
           EBB_IO,
@@ -421,6 +510,12 @@ START_TEST(mistakes_are_named)
                        messages[i]);
         ck_assert_ptr_null(trainer);
     }
+    t.has_scores = true;
+    for (int i = 0; i < N_BENDS; i++) {
+        t.bend = (bend)i;
+        expect_failure(make_trainer(&t), EBB_BAD_ARGUMENT, bend_messages[i]);
+        ck_assert_ptr_null(t.trainer);
+    }
     expect_failure(ebb_trainer_create(&(ebb_trainer_options){ .build = build }, &trainer, &error),
                    EBB_BAD_ARGUMENT, "batch must be at least 1, not 0");
     expect_failure(ebb_trainer_create(&(ebb_trainer_options){ .batch = 1 }, &trainer, &error),
@@ -448,6 +543,24 @@ START_TEST(the_first_bad_node_is_named)
     ck_assert_int_eq(ebb_store_get(ebb_trainer_store(t.trainer), "fc/w", &w), EBB_OK);
     for (int i = 0; i < 4; i++)
         ck_assert(isfinite(((const float *)w.data)[i]));
+    close_task(&t);
+}
+END_TEST
+
+/* The last step's loss is finite, but not the weights that it leaves. */
+START_TEST(bad_weights_are_not_saved)
+{
+    task t;
+    open_task(&t, NULL);
+    const char *folder = test_temporary_folder();
+    expect_good(fit(&t, (ebb_fit_options){ .steps = 1, .folder = folder }));
+    t.factor = -1e6; /* what was right is wrong */
+    t.rate = 3e38;
+    expect_failure(fit(&t, (ebb_fit_options){ .steps = 2, .folder = folder, .resume = true }),
+                   EBB_NOT_FINITE, "step 2 (epoch 1, batch 2): variable fc/");
+    ck_assert_int_eq(ebb_checkpoint_newest(folder, NULL), 1);
+    expect_failure(fit(&t, (ebb_fit_options){ .steps = 1, .trace_steps = 1 }), EBB_NOT_FINITE,
+                   "not finite; in step 1, ");
     close_task(&t);
 }
 END_TEST
@@ -552,10 +665,14 @@ static Suite *make_suite(void)
     tcase_add_test(c, metrics_count);
     tcase_add_test(c, a_model_learns);
     tcase_add_test(c, it_ends_as_it_is_told);
+    tcase_add_test(c, a_loader_may_have_other_uses);
+    tcase_add_test(c, other_batches_are_refused);
+    tcase_add_test(c, a_full_log_costs_no_checkpoint);
     tcase_add_test(c, it_stops_early_and_restores);
     tcase_add_test(c, rows_are_logged);
     tcase_add_test(c, mistakes_are_named);
     tcase_add_test(c, the_first_bad_node_is_named);
+    tcase_add_test(c, bad_weights_are_not_saved);
     tcase_add_test(c, runs_look_for_nan);
     tcase_add_test(c, failing_allocations_leak_nothing);
     suite_add_tcase(suite, c);

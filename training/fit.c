@@ -1,6 +1,8 @@
 /* The training loop. Everything that it knows beyond the store is in a checkpoint (`at`), so that a
  * training which was cut off anywhere goes on with the same bits. */
 #include "io/safetensors.h"
+#include "ops/descriptors.h"
+#include "runtime/store.h"
 #include "training/log.h"
 #include "training/trainer.h"
 
@@ -21,7 +23,7 @@ typedef struct fitting {
     ebb_store *best;   /* values of the best epoch; NULL: not wanted */
     ebb_store *traced; /* values after traced_at.step steps; NULL: not wanted */
     ebb_checkpoint traced_at;
-    bool has_scores, is_resumed;
+    bool has_scores;
     ebb_progress progress;
     char label[64];
     double started;
@@ -68,6 +70,8 @@ static ebb_status check_options(fitting *f)
     if (o->epochs < 0 || o->steps < 0 || o->patience < 0 || o->checkpoint_steps < 0 ||
         o->keep < 0 || o->trace_steps < 0 || o->top < 0)
         return fail(f, "a number of epochs, steps or checkpoints is negative");
+    if ((unsigned)o->watch > EBB_WATCH_ACCURACY || (unsigned)o->log_format > EBB_LOG_JSONL)
+        return fail(f, "there is no such watch or log_format");
     if (!(isfinite(o->min_gain) && o->min_gain >= 0))
         return fail(f, "min_gain must be finite and not negative");
     if ((o->patience || o->restore_best) && !o->validation)
@@ -111,60 +115,6 @@ static ebb_status create_store(const fitting *f, ebb_store **store)
                   : ebb_fail(f->error, EBB_OUT_OF_MEMORY, "ebb_trainer_fit: out of memory");
 }
 
-/* ---- checkpoints ---- */
-
-static ebb_status save(fitting *f)
-{
-    const ebb_fit_options *o = f->options;
-    if (!o->folder || f->saved_step == f->at.step)
-        return EBB_OK;
-    f->at.loss_sum = f->epoch.loss_sum;
-    f->at.n_examples = f->epoch.n_losses;
-    f->at.n_right = f->epoch.n_right;
-    const ebb_store *best = f->at.best_epoch ? f->best : NULL;
-    const ebb_status status = ebb_checkpoint_add(o->folder, o->keep ? o->keep : 3,
-                                                 f->trainer->store, best, &f->at, f->error);
-    if (!status)
-        f->saved_step = f->at.step;
-    return status;
-}
-
-static ebb_status resume(fitting *f)
-{
-    const ebb_fit_options *o = f->options;
-    ebb_error reason;
-    const ebb_status status =
-        ebb_checkpoint_resume(o->folder, f->trainer->store, f->best, &f->at, &o->logger, &reason);
-    /* An empty folder, and not one of another model */
-    if (status == EBB_NOT_FOUND && ebb_checkpoint_newest(o->folder, f->trainer->allocator) < 0)
-        return EBB_OK;
-    if (status)
-        return ebb_fail(f->error, status, "%s", reason.message);
-    if (f->at.seed != ebb_loader_seed(o->training))
-        return ebb_fail(f->error, EBB_BAD_ARGUMENT,
-                        "%s: the checkpoint's data come in the order of seed %" PRIu64
-                        ", the loader's in that of %" PRIu64,
-                        o->folder, f->at.seed, ebb_loader_seed(o->training));
-    f->saved_step = f->at.step;
-    f->is_resumed = true;
-    f->epoch.loss_sum = f->at.loss_sum;
-    f->epoch.n_losses = f->at.n_examples;
-    f->epoch.n_examples = f->has_scores ? f->at.n_examples : 0;
-    f->epoch.n_right = f->at.n_right;
-    return EBB_OK;
-}
-
-static ebb_status seek(const fitting *f, const ebb_checkpoint *at)
-{
-    ebb_loader *loader = f->options->training;
-    const ebb_status status = ebb_loader_seek(loader, at->epoch, at->batch);
-    return status ? ebb_fail(f->error, status,
-                             "ebb_trainer_fit: batch %" PRId64 " of epoch %" PRId64
-                             ", where the checkpoint stands: %.300s",
-                             at->batch, at->epoch, ebb_loader_message(loader))
-                  : EBB_OK;
-}
-
 /* ---- NaN ---- */
 
 static ebb_status trace(fitting *f)
@@ -197,15 +147,110 @@ static ebb_status find_node(fitting *f, ebb_error *found)
     return status;
 }
 
-static ebb_status fail_not_finite(fitting *f)
+/* `what` is not finite after f->at.step steps. */
+static ebb_status fail_not_finite(fitting *f, const char *what)
 {
     ebb_error found = { .message = "trace_steps would name the first node" };
-    if (f->options->trace_steps && find_node(f, &found) != EBB_NOT_FINITE)
+    if (ebb_store_size(f->traced) > 0 && find_node(f, &found) != EBB_NOT_FINITE)
         ebb_fail(&found, EBB_NOT_FINITE, "made again, the steps before gave no such value");
     return ebb_fail(f->error, EBB_NOT_FINITE,
-                    "step %" PRId64 " (epoch %" PRId64 ", batch %" PRId64 "): the loss is %s; %s",
-                    f->at.step, f->at.epoch + 1, f->at.batch,
-                    isnan(f->report.step_loss) ? "nan" : "infinite", found.message);
+                    "step %" PRId64 " (epoch %" PRId64 ", batch %" PRId64 "): %.200s; %s",
+                    f->at.step, f->at.epoch + 1, f->at.batch, what, found.message);
+}
+
+/* NOT_FINITE if the last step left a weight so that no step can go on from. */
+static ebb_status check_weights(fitting *f)
+{
+    ebb_variant *variant;
+    ebb_node w, value;
+    ebb_error reason;
+    ebb_trainer *t = f->trainer;
+    ebb_status status = ebb_trainer_variant(t, t->options.batch, true, false, &variant, f->error);
+    for (int64_t i = 0; !status && ebb_graph_update(variant->graph, i, &w, &value); i++) {
+        const ebb_variable_attrs *variable = ebb_node_attrs(w);
+        const ebb_store_entry *entry = ebb_store_find(t->store, variable->name);
+        if (entry && ebb_finite_entry(entry, &reason) == EBB_NOT_FINITE)
+            status = fail_not_finite(f, reason.message);
+    }
+    return status;
+}
+
+/* ---- checkpoints ---- */
+
+static ebb_status save(fitting *f)
+{
+    const ebb_fit_options *o = f->options;
+    if (!o->folder || f->saved_step == f->at.step)
+        return EBB_OK;
+    const ebb_status finite = check_weights(f);
+    if (finite)
+        return finite;
+    f->at.loss_sum = f->epoch.loss_sum;
+    f->at.n_examples = f->epoch.n_losses;
+    f->at.n_right = f->epoch.n_right;
+    const ebb_store *best = f->at.best_epoch ? f->best : NULL;
+    const ebb_status status = ebb_checkpoint_add(o->folder, o->keep ? o->keep : 3,
+                                                 f->trainer->store, best, &f->at, f->error);
+    if (!status)
+        f->saved_step = f->at.step;
+    return status;
+}
+
+/* The batches of the checkpoint's epoch were as large as those of this loader. */
+static ebb_status check_place(const fitting *f)
+{
+    const ebb_loader *loader = f->options->training;
+    const int64_t size = ebb_loader_type(loader, 0).shape.dims[0];
+    if (f->at.batch >= ebb_loader_n_batches(loader) || f->at.n_examples == f->at.batch * size)
+        return EBB_OK; /* the first is for ebb_loader_seek to say */
+    return ebb_fail(f->error, EBB_BAD_ARGUMENT,
+                    "%s: the checkpoint has seen %" PRId64 " examples in %" PRId64
+                    " batches of an epoch; the loader's batches are of %" PRId64,
+                    f->options->folder, f->at.n_examples, f->at.batch, size);
+}
+
+static ebb_status resume(fitting *f)
+{
+    const ebb_fit_options *o = f->options;
+    ebb_error reason;
+    const ebb_status status =
+        ebb_checkpoint_resume(o->folder, f->trainer->store, f->best, &f->at, &o->logger, &reason);
+    /* An empty folder, and not one of another model */
+    if (status == EBB_NOT_FOUND && ebb_checkpoint_newest(o->folder, f->trainer->allocator) < 0)
+        return EBB_OK;
+    if (status)
+        return ebb_fail(f->error, status, "%s", reason.message);
+    if (f->at.seed != ebb_loader_seed(o->training))
+        return ebb_fail(f->error, EBB_BAD_ARGUMENT,
+                        "%s: the checkpoint's data come in the order of seed %" PRIu64
+                        ", the loader's in that of %" PRIu64,
+                        o->folder, f->at.seed, ebb_loader_seed(o->training));
+    const ebb_status fits = check_place(f);
+    if (fits)
+        return fits;
+    f->saved_step = f->at.step;
+    f->epoch.loss_sum = f->at.loss_sum;
+    f->epoch.n_losses = f->at.n_examples;
+    f->epoch.n_examples = f->has_scores ? f->at.n_examples : 0;
+    f->epoch.n_right = f->at.n_right;
+    return EBB_OK;
+}
+
+/* Puts the loader at its place, if it is not there: between steps it may have been used for
+ * validation, or by a callback. */
+static ebb_status seek(const fitting *f, const ebb_checkpoint *at)
+{
+    ebb_loader *loader = f->options->training;
+    int64_t epoch, batch;
+    ebb_loader_position(loader, &epoch, &batch);
+    if (epoch == at->epoch && batch == at->batch)
+        return EBB_OK;
+    const ebb_status status = ebb_loader_seek(loader, at->epoch, at->batch);
+    return status ? ebb_fail(f->error, status,
+                             "ebb_trainer_fit: batch %" PRId64 " of epoch %" PRId64
+                             ", where the checkpoint stands: %.300s",
+                             at->batch, at->epoch, ebb_loader_message(loader))
+                  : EBB_OK;
 }
 
 /* ---- epochs ---- */
@@ -275,8 +320,10 @@ static ebb_status end_epoch(fitting *f)
     if (o->log)
         status = ebb_log_epoch(o->log, o->log_format, f->at.epoch == 1, &f->report, f->error);
     ebb_metrics_reset(&f->epoch);
+    /* A log that cannot be written costs no checkpoint. */
+    const ebb_status saved = save(f);
     if (!status)
-        status = save(f);
+        status = saved;
     if (!status && !call(f, o->on_epoch))
         f->report.end = EBB_FIT_CALLBACK;
     if (!status)
@@ -289,6 +336,8 @@ static ebb_status make_step(fitting *f)
     const ebb_fit_options *o = f->options;
     ebb_batch batch;
     ebb_status status = trace(f);
+    if (!status)
+        status = seek(f, &f->at);
     if (status)
         return status;
     status = ebb_loader_next(o->training, &batch);
@@ -300,7 +349,8 @@ static ebb_status make_step(fitting *f)
     f->at.step++;
     f->at.batch = batch.number + 1;
     if (!isfinite(f->report.step_loss))
-        return fail_not_finite(f);
+        return fail_not_finite(f, isnan(f->report.step_loss) ? "the loss is nan"
+                                                             : "the loss is infinite");
     ebb_progress_step(&f->progress, f->at.batch, f->report.step_loss);
     fill_report(f);
     if (!call(f, o->on_step))
@@ -331,6 +381,8 @@ static ebb_status run(fitting *f)
     while (!status && !(f->report.end = find_end(f)))
         status = make_step(f);
     ebb_progress_end(&f->progress);
+    if (!status)
+        status = check_weights(f);
     if (!status)
         status = save(f);
     if (!status && f->options->restore_best && f->at.best_epoch && f->best &&

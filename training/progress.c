@@ -23,7 +23,7 @@ void ebb_progress_start(ebb_progress *progress, FILE *out, const char *label, in
 {
     const double time = now();
     *progress = (ebb_progress){ .out = out,
-                                .label = label,
+                                .label = label ? label : "",
                                 .total = total > 0 ? total : 1,
                                 .first = first,
                                 .done = first,
@@ -41,9 +41,9 @@ static void print_numbers(const ebb_progress *progress, double time)
             100.0 * (double)progress->done / (double)progress->total, (long long)progress->done,
             (long long)progress->total);
     if (rate > 0) {
-        double left = (double)(progress->total - progress->done) / rate;
+        const double left = floor((double)(progress->total - progress->done) / rate);
         fprintf(progress->out, rate < 10 ? "  %.1f/s" : "  %.0f/s", rate);
-        fprintf(progress->out, "  %d:%02d left", (int)(left / 60), (int)left % 60);
+        fprintf(progress->out, "  %.0f:%02.0f left", floor(left / 60), fmod(left, 60));
     }
     if (!isnan(progress->loss))
         fprintf(progress->out, "  loss %.4f", progress->loss);
@@ -80,7 +80,7 @@ static void print_line(ebb_progress *progress, double time)
 
 void ebb_progress_step(ebb_progress *progress, int64_t done, double loss)
 {
-    progress->done = done > progress->total ? progress->total : done;
+    progress->done = done > progress->total ? progress->total : done > 0 ? done : 0;
     progress->loss = loss;
     if (!progress->out)
         return;
@@ -89,7 +89,8 @@ void ebb_progress_step(ebb_progress *progress, int64_t done, double loss)
         if (time - progress->shown >= REDRAW_SECONDS || progress->done == progress->total)
             draw_bar(progress, time);
     } else if (time - progress->shown >= PLAIN_SECONDS &&
-               progress->done * PLAIN_LINES >= (progress->n_lines + 1) * progress->total) {
+               (double)progress->done * PLAIN_LINES >=
+                   (double)(progress->n_lines + 1) * (double)progress->total) {
         print_line(progress, time);
     }
 }

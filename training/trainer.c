@@ -1,6 +1,7 @@
 /* Graphs of one model over one store: for training and for evaluation, for every size of batch that
  * comes. */
 #include "training/trainer.h"
+#include "ops/descriptors.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -15,6 +16,29 @@ static void destroy_variant(const ebb_trainer *trainer, ebb_variant *variant)
     ebb_executable_destroy(variant->executable);
     ebb_graph_destroy(variant->graph);
     ebb_release(trainer->allocator, variant, sizeof *variant);
+}
+
+/* What ebb_metrics_add takes, if there are labels. */
+static ebb_status check_scores(const ebb_variant *variant, ebb_error *error)
+{
+    const ebb_node scores = variant->nodes.scores, labels = variant->nodes.labels;
+    char text[EBB_NODE_TEXT_BYTES], text_l[EBB_NODE_TEXT_BYTES];
+    if (!scores.id)
+        return EBB_OK;
+    if (!ebb_graph_owns(variant->graph, scores))
+        return ebb_fail(error, EBB_BAD_ARGUMENT,
+                        "trainer: the model's scores, %s, are not of its graph",
+                        ebb_node_text(scores, text));
+    if (!labels.id)
+        return EBB_OK;
+    const ebb_type *s = ebb_node_type(scores), *l = ebb_node_type(labels);
+    if (ebb_dtype_is_float(s->dtype) && s->shape.rank == 2 && ebb_dtype_is_integer(l->dtype) &&
+        l->shape.rank == 1 && s->shape.dims[0] == l->shape.dims[0])
+        return EBB_OK;
+    return ebb_fail(error, EBB_BAD_ARGUMENT,
+                    "trainer: the model needs float scores [batch, classes] and integer labels "
+                    "[batch], not %s and %s",
+                    ebb_node_text(scores, text), ebb_node_text(labels, text_l));
 }
 
 static ebb_status check_nodes(ebb_variant *variant, ebb_error *error)
@@ -32,18 +56,19 @@ static ebb_status check_nodes(ebb_variant *variant, ebb_error *error)
                         nodes->loss.id ? ebb_node_text(nodes->loss, text) : "the none node");
     variant->label_field = -1;
     for (int i = 0; i < EBB_MAX_FIELDS; i++)
+        if (nodes->inputs[i].id && (!ebb_graph_owns(variant->graph, nodes->inputs[i]) ||
+                                    ebb_node_op(nodes->inputs[i]) != &ebb_op_input))
+            return ebb_fail(error, EBB_BAD_ARGUMENT,
+                            "trainer: node %d of the model's inputs, %s, is no input of its graph",
+                            i, ebb_node_text(nodes->inputs[i], text));
+    for (int i = 0; i < EBB_MAX_FIELDS; i++)
         if (nodes->labels.id && nodes->inputs[i].id == nodes->labels.id)
             variant->label_field = i;
     if (nodes->labels.id && variant->label_field < 0)
         return ebb_fail(error, EBB_BAD_ARGUMENT,
                         "trainer: the model's labels, %s, are not among its inputs",
                         ebb_node_text(nodes->labels, text));
-    if (nodes->scores.id && !ebb_graph_owns(variant->graph, nodes->scores))
-        return ebb_fail(error, EBB_BAD_ARGUMENT,
-                        "trainer: the model's scores, %s, are not of its "
-                        "graph",
-                        ebb_node_text(nodes->scores, text));
-    return EBB_OK;
+    return check_scores(variant, error);
 }
 
 static ebb_status fill_variant(ebb_trainer *trainer, ebb_variant *variant, ebb_error *error)
@@ -116,8 +141,8 @@ static ebb_status check_field(const ebb_variant *variant, int field, const ebb_t
     if (!input.id || ebb_type_equal(ebb_node_type(input), type))
         return EBB_OK;
     if (type->dtype == EBB_NO_DTYPE)
-        return ebb_fail(error, EBB_BAD_SHAPE, "trainer: %s has no field %d for input %s", what,
-                        field, ebb_node_text(input, text));
+        return ebb_fail(error, EBB_BAD_SHAPE, "trainer: there is no field %d of %s for input %s",
+                        field, what, ebb_node_text(input, text));
     return ebb_fail(error,
                     type->dtype == ebb_node_type(input)->dtype ? EBB_BAD_SHAPE : EBB_BAD_DTYPE,
                     "trainer: field %d of %s is %s, but the input is %s", field, what,

@@ -26,7 +26,8 @@ typedef struct ebb_checkpoint {
 
 /* Writes store and place to one safetensors file, atomically: the old file stays if anything fails.
  * `best` (NULL: none) is a second set of values of the same variables. Errors: IO (message: path
- * and reason, such as a full disk), BAD_ARGUMENT, BAD_NAME, LIMIT, OUT_OF_MEMORY. */
+ * and reason, such as a full disk), BAD_ARGUMENT (negative numbers, `best` of other variables),
+ * BAD_NAME (a variable called "(best)/..."), LIMIT, OUT_OF_MEMORY. */
 EBB_NODISCARD EBB_API ebb_status ebb_checkpoint_save(const char *path, const ebb_store *store,
                                                      const ebb_store *best,
                                                      const ebb_checkpoint *checkpoint,
@@ -41,7 +42,8 @@ EBB_NODISCARD EBB_API ebb_status ebb_checkpoint_load(const char *path, ebb_store
                                                      ebb_error *error);
 /* Writes FOLDER/step-000000000120.safetensors, of checkpoint->step, and then removes older ones, so
  * that the last `keep` (>= 1) stay, and what a killed process did not finish. The folder must be
- * there, and belong to one training. Errors: as ebb_checkpoint_save. */
+ * there, and belong to one training. Errors: as ebb_checkpoint_save; BAD_ARGUMENT (keep below 1).
+ */
 EBB_NODISCARD EBB_API ebb_status ebb_checkpoint_add(const char *folder, int64_t keep,
                                                     const ebb_store *store, const ebb_store *best,
                                                     const ebb_checkpoint *checkpoint,
@@ -149,8 +151,8 @@ typedef struct ebb_trainer_options {
 typedef struct ebb_trainer ebb_trainer;
 
 /* Builds and compiles the training step and the evaluation, so that the store has all variables.
- * Errors: what the graph or ebb_compile say; BAD_ARGUMENT (no builder, batch below 1, no loss).
- * *trainer is NULL then. */
+ * Errors: what the graph or ebb_compile say; BAD_ARGUMENT (no builder, batch below 1, no loss,
+ * nodes that are no inputs, scores and labels of other forms than above). *trainer is NULL then. */
 EBB_NODISCARD EBB_API ebb_status ebb_trainer_create(const ebb_trainer_options *options,
                                                     ebb_trainer **trainer, ebb_error *error);
 EBB_API void ebb_trainer_destroy(ebb_trainer *trainer);
@@ -236,10 +238,11 @@ typedef struct ebb_fit_options {
     /* The training ends behind the step in which this becomes nonzero, and writes a checkpoint: for
      * a signal handler, `volatile sig_atomic_t stop` and `stop = 1`. */
     const volatile sig_atomic_t *stop;
-    /* A loss that is NaN or infinite ends the training with NOT_FINITE. With this, the steps since
-     * the last multiple of so many are then made again and looked at, and the message names the
-     * first node that is not finite. It costs a copy of the store in memory, made anew after so
-     * many steps. 0: only the step is named. */
+    /* A loss that is NaN or infinite ends the training with NOT_FINITE, as does such a weight
+     * before a checkpoint is written, and at the end. With this, the steps since the last multiple
+     * of so many are then made again and looked at, and the message names the first node that is
+     * not finite. It costs a copy of the store in memory, made anew after so many steps. 0: only
+     * the step is named. */
     int64_t trace_steps;
     ebb_logger logger; /* warnings, such as of a checkpoint that is passed over */
 } ebb_fit_options;
@@ -247,7 +250,8 @@ typedef struct ebb_fit_options {
 /* Trains. `report` (NULL: not wanted) says where it ended, whatever happened. With the same options
  * and seeds, stopped and resumed at any step, it ends with the same bits as without a stop. Errors
  * leave the last checkpoint as it is: BAD_ARGUMENT (nothing to do, negative numbers, patience
- * without validation, accuracy without scores, a folder that has checkpoints already), IO,
+ * without validation, accuracy without scores, a folder that has checkpoints already, a checkpoint
+ * of other batches), IO,
  * NOT_FINITE, BAD_SHAPE and BAD_DTYPE (loaders and model do not fit), and what steps, loaders and
  * checkpoints say. */
 EBB_NODISCARD EBB_API ebb_status ebb_trainer_fit(ebb_trainer *trainer,
