@@ -1,6 +1,6 @@
 /* CIFAR-10 files: made ones, a sample of the real one, and everything that is wrong. */
+#include "tests/support/failure.h"
 #include "tests/support/files.h"
-#include "tests/support/runner.h"
 
 #include <ebb/io.h>
 #include <stdio.h>
@@ -9,16 +9,6 @@
 #include <unistd.h>
 
 enum { RECORD_BYTES = 3073, MAX_RECORDS = 3 };
-
-static ebb_error error;
-
-static void expect_failure(ebb_status status, ebb_status expected, const char *part)
-{
-    ck_assert_msg(status == expected, "%s, not %s: %s", ebb_status_name(status),
-                  ebb_status_name(expected), error.message);
-    ck_assert_int_eq(error.status, status);
-    ck_assert_msg(strstr(error.message, part), "no \"%s\" in \"%s\"", part, error.message);
-}
 
 /* Pixel p of record r is 7 r + p, modulo 256; `labels` as text. */
 static const unsigned char *make_records(const char *labels)

@@ -1,19 +1,9 @@
 /* Batches, shuffling, and the synthetic digits. */
-#include "tests/support/runner.h"
+#include "tests/support/failure.h"
 
 #include <ebb/io.h>
 #include <math.h>
 #include <string.h>
-
-static ebb_error error;
-
-/* The status, and a part of the message. */
-static void expect_failure(ebb_status status, ebb_status expected, const char *part)
-{
-    ck_assert_str_eq(ebb_status_name(status), ebb_status_name(expected));
-    ck_assert_int_eq(error.status, status);
-    ck_assert_msg(strstr(error.message, part), "no \"%s\" in \"%s\"", part, error.message);
-}
 
 /* ---- batches ---- */
 

@@ -1,7 +1,7 @@
 /* PNG files: pictures made by hand out of chunks, what Ebb writes, and everything that is wrong. */
 #include "io/image.h"
+#include "tests/support/failure.h"
 #include "tests/support/files.h"
-#include "tests/support/runner.h"
 
 #include <ebb/io.h>
 #include <signal.h>
@@ -11,16 +11,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <zlib.h>
-
-static ebb_error error;
-
-static void expect_failure(ebb_status status, ebb_status expected, const char *part)
-{
-    ck_assert_msg(status == expected, "%s, not %s: %s", ebb_status_name(status),
-                  ebb_status_name(expected), error.message);
-    ck_assert_int_eq(error.status, status);
-    ck_assert_msg(strstr(error.message, part), "no \"%s\" in \"%s\"", part, error.message);
-}
 
 /* ---- files out of chunks (PNG Specification, 3rd edition, section 5) ---- */
 

@@ -1,6 +1,6 @@
 /* IDX, MNIST, atomic files. */
+#include "tests/support/failure.h"
 #include "tests/support/files.h"
-#include "tests/support/runner.h"
 
 #include <ebb/io.h>
 #include <signal.h>
@@ -9,16 +9,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static ebb_error error;
-
-/* The status, and a part of the message. */
-static void expect_failure(ebb_status status, ebb_status expected, const char *part)
-{
-    ck_assert_str_eq(ebb_status_name(status), ebb_status_name(expected));
-    ck_assert_int_eq(error.status, status);
-    ck_assert_msg(strstr(error.message, part), "no \"%s\" in \"%s\"", part, error.message);
-}
 
 /* ---- IDX ---- */
 

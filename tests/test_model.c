@@ -1,27 +1,13 @@
 /* Frozen models compute what their graphs do; their files come back, and broken ones are refused.
  */
 #include "models/models.h"
+#include "tests/support/failure.h"
 #include "tests/support/files.h"
-#include "tests/support/runner.h"
 
 #include <ebb/ebb.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static ebb_error error;
-
-static void expect_failure(ebb_status status, ebb_status expected, const char *part)
-{
-    ck_assert_msg(status == expected, "%s, not %s: %s", ebb_status_name(status),
-                  ebb_status_name(expected), error.message);
-    ck_assert_msg(strstr(error.message, part), "no \"%s\" in \"%s\"", part, error.message);
-}
-
-static void expect_good(ebb_status status)
-{
-    ck_assert_msg(status == EBB_OK, "%s: %s", ebb_status_name(status), error.message);
-}
 
 /* ---- the models ---- */
 

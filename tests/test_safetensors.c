@@ -1,22 +1,12 @@
 /* Weights on disk: the safetensors writer and its strict reader. */
+#include "tests/support/failure.h"
 #include "tests/support/files.h"
-#include "tests/support/runner.h"
 
 #include "ops/philox.h"
 
 #include <ebb/io.h>
 #include <stdlib.h>
 #include <string.h>
-
-static ebb_error error;
-
-static void expect_failure(ebb_status status, ebb_status expected, const char *part)
-{
-    ck_assert_msg(status == expected, "%s, not %s: %s", ebb_status_name(status),
-                  ebb_status_name(expected), error.message);
-    ck_assert_int_eq(error.status, status);
-    ck_assert_msg(strstr(error.message, part), "no \"%s\" in \"%s\"", part, error.message);
-}
 
 static void set_value(ebb_store *store, const char *name, ebb_dtype dtype, ebb_shape shape,
                       const void *data)
