@@ -3,6 +3,7 @@
 #define EBB_NO_LOCATIONS
 #include "ops/build.h"
 #include "ops/descriptors.h"
+#include "ops/functions.h"
 #include "ops/parameters.h"
 #include <math.h>
 #include <string.h>

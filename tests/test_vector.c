@@ -189,20 +189,21 @@ static void check_softmax(const ebb_vector_isa *isa, bool is_f64, int64_t n_rows
     const void *data = is_f64 ? (const void *)x.f64 : x.f32;
     void *to = is_f64 ? (void *)plain.f64 : plain.f32,
          *log_to = is_f64 ? (void *)logs.f64 : logs.f32;
-    if (by_columns) {
-        table->columns(n_classes, n_rows, n_rows, data, to);
-        table->log_columns(n_classes, n_rows, n_rows, data, log_to);
-    } else {
-        static numbers streamed;
-        const size_t n_bytes = (size_t)(n_rows * n_classes) * (is_f64 ? 8 : 4);
-        void *past = is_f64 ? (void *)(streamed.f64 + 3) : streamed.f32 + 3;
-        table->rows(n_rows, n_classes, data, to, false);
-        table->rows(n_rows, n_classes, data, past, true);
-        REQUIRE(memcmp(past, to, n_bytes) == 0, "%s: softmax past the caches differs", isa->name);
-        table->log_rows(n_rows, n_classes, data, log_to, false);
-        table->log_rows(n_rows, n_classes, data, past, true);
-        REQUIRE(memcmp(past, log_to, n_bytes) == 0, "%s: log_softmax past the caches differs",
-                isa->name);
+    static numbers streamed;
+    const size_t n_bytes = (size_t)(n_rows * n_classes) * (is_f64 ? 8 : 4);
+    void *past = is_f64 ? (void *)(streamed.f64 + 3) : streamed.f32 + 3;
+    for (int is_log = 0; is_log < 2; is_log++) {
+        void *const here = is_log ? log_to : to;
+        for (int is_past = 0; is_past < 2; is_past++) {
+            void *const result = is_past ? past : here;
+            if (by_columns)
+                (is_log ? table->log_columns : table->columns)(n_classes, n_rows, n_rows, data,
+                                                               result, is_past);
+            else
+                (is_log ? table->log_rows : table->rows)(n_rows, n_classes, data, result, is_past);
+        }
+        REQUIRE(memcmp(past, here, n_bytes) == 0, "%s: %s past the caches differs", isa->name,
+                is_log ? "log_softmax" : "softmax");
     }
     const int64_t row_step = by_columns ? 1 : n_classes, step = by_columns ? n_rows : 1;
     for (int64_t i = 0; i < n_rows; i++) {
@@ -227,11 +228,11 @@ static void check_softmax(const ebb_vector_isa *isa, bool is_f64, int64_t n_rows
 START_TEST(test_softmax)
 {
     const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
-    static const int64_t classes[] = { 1, 2, 10, 16, 33, 100, 1025 };
+    static const int64_t classes[] = { 1, 2, 10, 16, 33, 64, 65, 100, 1025, 2500 };
     if (!isa)
         SKIP_TEST("this processor has no instruction set %d", _i);
     for (int is_f64 = 0; is_f64 < 2; is_f64++)
-        for (int i = 0; i < 7; i++)
+        for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
             for (int64_t n_rows = 1; n_rows <= EBB_SOFTMAX_COLUMNS; n_rows += 21)
                 for (int by_columns = 0; by_columns < 2; by_columns++)
                     if (n_rows * classes[i] <= N_MOST - 3)

@@ -5,7 +5,7 @@
 
 #define TILE_BYTES EBB_TILE_BYTES
 /* Where the result goes past the caches: short tiles, so that stores and arithmetic overlap. */
-#define STREAM_TILE_BYTES 1024
+#define STREAM_TILE_BYTES 512
 #define MAX_OPERANDS 3
 
 typedef struct map_state {

@@ -74,38 +74,37 @@ const ebb_native_kind ebb_native_one_hot = { score_dense, compile_one_hot };
 typedef struct argmax_state {
     ebb_dtype dtype;
     bool is_min;
-    double (*extremum)(int64_t n, const void *x);
+    const ebb_reduce_table *table; /* of floats */
+    size_t bytes;                  /* of an element */
     int64_t n_outer, n, n_inner;
+    int64_t n_blocks; /* of columns, if n_inner > 1 */
     int n_threads;
 } argmax_state;
 
-/* A NaN counts as the extremum; the first one wins. */
-#define ARG_ROWS(T, name, IS_BEYOND)                                                               \
-    static void name(const argmax_state *state, const T *x, int64_t *result, int64_t begin,        \
-                     int64_t end)                                                                  \
-    {                                                                                              \
-        const int64_t n_inner = state->n_inner;                                                    \
-        for (int64_t i = begin; i < end; i++) {                                                    \
-            const T *row = x + i / n_inner * state->n * n_inner + i % n_inner;                     \
-            int64_t best = 0;                                                                      \
-            if (n_inner == 1) {                                                                    \
-                const T extremum = (T)state->extremum(state->n, row);                              \
-                while (row[best] != extremum && row[best] == row[best])                            \
-                    best++;                                                                        \
-            } else {                                                                               \
-                for (int64_t j = 1; j < state->n; j++) {                                           \
-                    const T value = row[j * n_inner], extremum = row[best * n_inner];              \
-                    if (value IS_BEYOND extremum || (value != value && extremum == extremum))      \
-                        best = j;                                                                  \
-                }                                                                                  \
-            }                                                                                      \
-            result[i] = best;                                                                      \
-        }                                                                                          \
+/* Floats: a NaN counts as the extremum; the first one wins. Rows are read once for the extremum and
+ * once, out of the cache, for its place; columns stand side by side. */
+static void arg_floats(const argmax_state *state, const char *x, int64_t *result, int64_t begin,
+                       int64_t end)
+{
+    const ebb_reduce_table *table = state->table;
+    const int64_t row_bytes = state->n * state->n_inner * (int64_t)state->bytes;
+    for (int64_t i = begin; i < end; i++) {
+        if (state->n_inner == 1) {
+            const char *row = x + i * row_bytes;
+            const double extremum =
+                table->run[state->is_min ? EBB_REDUCE_MIN : EBB_REDUCE_MAX](state->n, row);
+            result[i] = table->find(state->n, row, extremum);
+            continue;
+        }
+        const int64_t outer = i / state->n_blocks,
+                      column = i % state->n_blocks * EBB_REDUCE_COLUMNS;
+        const int64_t left = state->n_inner - column;
+        (state->is_min ? table->argmin_columns : table->argmax_columns)(
+            state->n, state->n_inner, left < EBB_REDUCE_COLUMNS ? left : EBB_REDUCE_COLUMNS,
+            x + outer * row_bytes + column * (int64_t)state->bytes,
+            result + outer * state->n_inner + column);
     }
-ARG_ROWS(float, argmax_f32, >)
-ARG_ROWS(double, argmax_f64, >)
-ARG_ROWS(float, argmin_f32, <)
-ARG_ROWS(double, argmin_f64, <)
+}
 
 /* Integers, which are compared one by one. */
 #define ARG_INTEGERS(T, name, IS_BEYOND)                                                           \
@@ -137,6 +136,11 @@ static void argmax_part(void *context, int index, int n)
     const ebb_call *call = context;
     const argmax_state *state = call->state;
     int64_t begin, end;
+    if (ebb_dtype_is_float(state->dtype)) {
+        ebb_parallel_part(state->n_outer * state->n_blocks, index, n, &begin, &end);
+        arg_floats(state, call->inputs[0], call->results[0], begin, end);
+        return;
+    }
     ebb_parallel_part(state->n_outer * state->n_inner, index, n, &begin, &end);
 #define ARG_CASE(dtype, suffix)                                                                    \
     case dtype:                                                                                    \
@@ -144,8 +148,6 @@ static void argmax_part(void *context, int index, int n)
                                                             call->results[0], begin, end);         \
         break
     switch (state->dtype) {
-        ARG_CASE(EBB_F64, f64);
-        ARG_CASE(EBB_F32, f32);
         ARG_CASE(EBB_I64, i64);
         ARG_CASE(EBB_I32, i32);
     default:
@@ -173,9 +175,8 @@ static ebb_status compile_argmax(const ebb_region *region, const ebb_compile_env
     const int axis = ebb_axis_of(attrs->axis, type->shape.rank);
     state->dtype = type->dtype;
     state->is_min = region->op == &ebb_op_argmin;
-    if (ebb_dtype_is_float(type->dtype))
-        state->extremum = (type->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64)
-                              ->run[state->is_min ? EBB_REDUCE_MIN : EBB_REDUCE_MAX];
+    state->table = type->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64;
+    state->bytes = ebb_dtype_bytes(type->dtype);
     state->n_outer = state->n_inner = 1;
     state->n = type->shape.dims[axis];
     for (int i = 0; i < type->shape.rank; i++) {
@@ -184,6 +185,7 @@ static ebb_status compile_argmax(const ebb_region *region, const ebb_compile_env
         else if (i > axis)
             state->n_inner *= type->shape.dims[i];
     }
+    state->n_blocks = (state->n_inner + EBB_REDUCE_COLUMNS - 1) / EBB_REDUCE_COLUMNS;
     kernel->n_threads = state->n_threads =
         ebb_native_threads(region, ebb_shape_elements(&type->shape), EBB_CHEAP_WORK);
     kernel->run = run_argmax;

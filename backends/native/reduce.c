@@ -65,8 +65,11 @@ typedef struct reduce_state {
     int64_t column_blocks;
     int64_t n_results, n_terms;
     int64_t n_tasks, n_parts;
+    bool has_short_rows; /* many sums of runs that lie one behind the other */
     int n_threads;
 } reduce_state;
+
+#define SHORT_ROW 64
 
 /* Elements that are read into a buffer at a time if they do not lie densely. */
 #define BUFFER 256
@@ -268,6 +271,21 @@ static void reduce_task(const reduce_state *state, const void *x, int64_t task, 
     }
 }
 
+/* Sums of rows begin..end-1, short and dense: several at once. */
+static void sum_short_rows(const reduce_state *state, const void *x, void *result, int64_t begin,
+                           int64_t end)
+{
+    char *to = (char *)result + begin * (int64_t)state->bytes;
+    state->table->short_sum_rows(end - begin, state->vector, at(state, x, begin * state->vector),
+                                 to);
+    for (int64_t i = 0; i < end - begin && state->kind->op == &ebb_op_reduce_mean; i++) {
+        if (state->dtype == EBB_F32)
+            ((float *)(void *)to)[i] = (float)((double)((float *)(void *)to)[i] / state->divisor);
+        else
+            ((double *)(void *)to)[i] /= state->divisor;
+    }
+}
+
 static void reduce_part(void *context, int index, int n)
 {
     const ebb_call *call = context;
@@ -275,6 +293,10 @@ static void reduce_part(void *context, int index, int n)
     reduce_part_sum *partials = call->scratch;
     int64_t begin, end;
     ebb_parallel_part(state->n_tasks * state->n_parts, index, n, &begin, &end);
+    if (state->has_short_rows) {
+        sum_short_rows(state, call->inputs[0], call->results[0], begin, end);
+        return;
+    }
     reduce_sums sums;
     for (int64_t i = begin; i < end; i++) {
         int64_t task = i / state->n_parts, part = i % state->n_parts;
@@ -429,6 +451,13 @@ static ebb_status compile_reduce(const ebb_region *region, const ebb_compile_env
             (size_t)(state->n_parts * state->n_results) * sizeof(reduce_part_sum);
     kernel->n_threads = state->n_threads = ebb_native_threads(
         region, n_elements, region->op == &ebb_op_logsumexp ? EBB_COSTLY_WORK : EBB_CHEAP_WORK);
+    state->has_short_rows = state->kind->fold == EBB_REDUCE_SUM && !state->kind->is_pair &&
+                            !state->by_columns && state->n_parts == 1 && state->reduced.rank == 0 &&
+                            state->vector_stride == 1 && state->vector > 0 &&
+                            state->vector <= SHORT_ROW && state->kept.rank == 1 &&
+                            state->kept.strides[0] == state->vector;
+    if (state->has_short_rows)
+        kernel->implementation = "short_runs";
     kernel->run = run_reduce;
     kernel->state = state;
     return EBB_OK;

@@ -2,8 +2,6 @@
 #include "backends/native/native.h"
 #include "ops/build.h"
 
-#define LONG_ROW 1024
-
 /* ---- softmax and log_softmax: x seen as [n_outer, n_classes, n_inner] ---- */
 
 typedef struct softmax_state {
@@ -39,7 +37,8 @@ static void softmax_part(void *context, int index, int n)
             (size_t)(outer * state->n_classes * state->n_inner + column) * state->bytes;
         (state->is_log ? state->table->log_columns : state->table->columns)(
             state->n_classes, state->n_inner,
-            left < EBB_SOFTMAX_COLUMNS ? left : EBB_SOFTMAX_COLUMNS, x + skipped, result + skipped);
+            left < EBB_SOFTMAX_COLUMNS ? left : EBB_SOFTMAX_COLUMNS, x + skipped, result + skipped,
+            state->is_streamed && x != result);
     }
 }
 
@@ -53,14 +52,7 @@ static ebb_status run_softmax(const ebb_call *call)
 
 static int score_softmax(const ebb_region *region)
 {
-    const ebb_shape *shape = &region->inputs[0].type->shape;
-    const ebb_axis_attrs *attrs = region->attrs;
-    if (!ebb_native_all_dense(region))
-        return EBB_SCORE_NONE;
-    /* oneDNN is better at rows that are too long to be worked on in the first-level cache. */
-    const int axis = ebb_axis_of(attrs->axis, shape->rank);
-    return axis == shape->rank - 1 && shape->dims[axis] > LONG_ROW ? EBB_SCORE_NATIVE
-                                                                   : EBB_SCORE_BEST;
+    return ebb_native_all_dense(region) ? EBB_SCORE_BEST : EBB_SCORE_NONE;
 }
 
 static const ebb_softmax_table *find_table(const ebb_vector_isa *isa, ebb_dtype dtype)

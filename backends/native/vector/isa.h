@@ -33,6 +33,13 @@ static inline void ask_ahead(const void *data, int64_t n_bytes)
         __builtin_prefetch((const char *)data + AHEAD_BYTES + i, 0, 3);
 }
 
+/* Asks for n_bytes of a row that will be read soon; may lie behind the end of a block. */
+static inline void ask_rows(const void *row, int64_t n_bytes)
+{
+    for (int64_t i = 0; i < n_bytes; i += 64)
+        __builtin_prefetch((const char *)row + i, 0, 3);
+}
+
 /* The iterations of the loop that follows may run in any order or together; its result may lie
  * exactly on an operand. */
 #ifdef __clang__

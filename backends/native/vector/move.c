@@ -1,54 +1,18 @@
 /* Moving memory: copies past the caches, and transposes. */
 #include "backends/native/vector/isa.h"
+#include "backends/native/vector/lanes.h"
 #include "backends/native/vector/stream.h"
 
-/* Squares of WIDTH times WIDTH elements of 4 bytes are transposed in registers: stage s exchanges
- * the blocks of s times s beside the diagonal of each block of 2s times 2s. The lists below say
- * where lanes come from: below WIDTH out of row i, else out of row i + s. */
-#if defined __AVX512F__
-enum { WIDTH = 16 };
-/* clang-format off */
-#define EACH_STAGE(X) \
-    X(1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30), \
-         (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)) \
-    X(2, (0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29), \
-         (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)) \
-    X(4, (0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27), \
-         (4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)) \
-    X(8, (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), \
-         (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
-/* clang-format on */
-#elif defined __AVX2__
-enum { WIDTH = 8 };
-/* clang-format off */
-#define EACH_STAGE(X) \
-    X(1, (0, 8, 2, 10, 4, 12, 6, 14), \
-         (1, 9, 3, 11, 5, 13, 7, 15)) \
-    X(2, (0, 1, 8, 9, 4, 5, 12, 13), \
-         (2, 3, 10, 11, 6, 7, 14, 15)) \
-    X(4, (0, 1, 2, 3, 8, 9, 10, 11), \
-         (4, 5, 6, 7, 12, 13, 14, 15))
-/* clang-format on */
-#else
-enum { WIDTH = 4 };
-/* clang-format off */
-#define EACH_STAGE(X) \
-    X(1, (0, 4, 2, 6), \
-         (1, 5, 3, 7)) \
-    X(2, (0, 1, 4, 5), \
-         (2, 3, 6, 7))
-/* clang-format on */
-#endif
+/* Squares of WIDTH times WIDTH elements of 4 bytes are transposed in registers. */
+enum { WIDTH = LANES_F32 };
+typedef uint32_t lanes __attribute__((vector_size(LANES_BYTES)));
 
-typedef uint32_t lanes __attribute__((vector_size(4 * WIDTH)));
-
-#define UNWRAP(...) __VA_ARGS__
 #define STAGE(s, upper, lower)                                                                     \
     for (int i = 0; i < WIDTH; i++)                                                                \
         if (!(i & s)) {                                                                            \
             const lanes a = rows[i], b = rows[i + s];                                              \
-            rows[i] = __builtin_shufflevector(a, b, UNWRAP upper);                                 \
-            rows[i + s] = __builtin_shufflevector(a, b, UNWRAP lower);                             \
+            rows[i] = __builtin_shufflevector(a, b, LANE_LIST upper);                              \
+            rows[i + s] = __builtin_shufflevector(a, b, LANE_LIST lower);                          \
         }
 
 static inline void transpose_square(const uint32_t *from, int64_t from_last, uint32_t *to,
@@ -57,7 +21,7 @@ static inline void transpose_square(const uint32_t *from, int64_t from_last, uin
     lanes rows[WIDTH];
     for (int j = 0; j < WIDTH; j++)
         memcpy(&rows[j], from + j * from_last, sizeof rows[j]);
-    EACH_STAGE(STAGE)
+    LANE_STAGES_F32(STAGE)
     for (int i = 0; i < WIDTH; i++)
         memcpy(to + i * to_near, &rows[i], sizeof rows[i]);
 }

@@ -2,6 +2,7 @@
 #include "backends/native/vector/exp.h"
 #include "backends/native/vector/functions.h"
 #include "backends/native/vector/isa.h"
+#include "backends/native/vector/lanes.h"
 
 #define NAME(name) ISA_PASTE(name, TAG)
 
@@ -9,10 +10,12 @@
 #define TAG f64
 #define FN(name) name
 #define EXP exp
+#define INDEX int64_t
 #include "backends/native/vector/reduce_of_type.h"
 
 #define T float
 #define TAG f32
 #define FN(name) name##f
 #define EXP exp_not_positive
+#define INDEX int32_t
 #include "backends/native/vector/reduce_of_type.h"

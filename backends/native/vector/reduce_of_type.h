@@ -1,5 +1,5 @@
 /* The reductions of vector.h for one type: see reduce.c, which includes this file with T, TAG,
- * FN and EXP, e^x for x <= 0, defined. */
+ * FN, EXP (e^x for x <= 0) and INDEX (an integer as wide as T) defined. */
 
 /* Partial results that run side by side; a power of two. */
 #define PARTIALS ((int64_t)(256 / sizeof(T)))
@@ -128,11 +128,37 @@ SUM_RUN(sum_run, T, ITSELF)
 SUM_ROWS(sum_rows, T, ITSELF)
 /* For means, which deviations are taken from. */
 SUM_RUN(wide_sum_run, double, ITSELF)
-SUM_ROWS(wide_sum_rows, double, ITSELF)
 SUM_RUN(magnitude_run, T, MAGNITUDE)
 SUM_ROWS(magnitude_rows, T, MAGNITUDE)
 SUM_RUN(square_run, double, SQUARE)
-SUM_ROWS(square_rows, double, SQUARE)
+SUM_ROWS(wide_square_rows, double, SQUARE)
+
+/* Squares that are summed in T lose nothing while their sum stays between these. */
+#define IS_SAFE(sum) (((sum) > (T)1e-30) & ((sum) < (T)1e30))
+
+static void NAME(square_rows)(int64_t n_rows, int64_t stride, int64_t n_columns, const void *data,
+                              double *accumulators)
+{
+    T partial[EBB_REDUCE_COLUMNS];
+    for (int64_t begin = 0; begin < n_rows; begin += RUN) {
+        const int64_t n = n_rows - begin < RUN ? n_rows - begin : RUN;
+        const T *x = (const T *)data + begin * stride;
+        bool is_safe = true;
+        for (int64_t j = 0; j < n_columns; j++)
+            partial[j] = 0;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < n_columns; j++)
+                partial[j] += x[i * stride + j] * x[i * stride + j];
+        for (int64_t j = 0; j < n_columns; j++)
+            is_safe = is_safe & IS_SAFE(partial[j]);
+        if (!is_safe) {
+            NAME(wide_square_rows)(n, stride, n_columns, x, accumulators);
+            continue;
+        }
+        for (int64_t j = 0; j < n_columns; j++)
+            accumulators[j] += (double)partial[j];
+    }
+}
 FOLD_RUN(max_run, T, -INFINITY, LARGER)
 FOLD_ROWS(max_rows, T, LARGER)
 FOLD_RUN(min_run, T, INFINITY, SMALLER)
@@ -141,6 +167,9 @@ FOLD_RUN(product_run, double, 1, PRODUCT)
 FOLD_ROWS(product_rows, double, PRODUCT)
 
 /* ---- pairs ---- */
+
+/* Columns are gone over twice: first where they lie, where rows that lie a power of two apart share
+ * few places of the cache, then in a dense copy, while the rows after them are asked for. */
 
 /* An exponential is taken of x less this. */
 static double NAME(shift_of)(double largest)
@@ -166,84 +195,180 @@ static void NAME(exp_all)(int64_t n, T *x, bool is_shifted)
 /* Elements of a run that are worked on together: they stay in the first-level cache. */
 #define TILE 1024
 
+/* Which NaN does not win: it shows in the sum of exponentials. */
+static T NAME(plain_max)(int64_t n, const T *x)
+{
+    T result = -(T)INFINITY;
+    int64_t i = 0;
+    if (n >= PARTIALS) {
+        T partial[256 / sizeof(T)];
+        for (int64_t j = 0; j < PARTIALS; j++)
+            partial[j] = result;
+        for (; i + PARTIALS <= n; i += PARTIALS)
+            for (int64_t j = 0; j < PARTIALS; j++)
+                partial[j] = x[i + j] > partial[j] ? x[i + j] : partial[j];
+        for (int64_t half = PARTIALS / 2; half >= 1; half /= 2)
+            for (int64_t j = 0; j < half; j++)
+                partial[j] = partial[half + j] > partial[j] ? partial[half + j] : partial[j];
+        result = partial[0];
+    }
+    for (; i < n; i++)
+        result = x[i] > result ? x[i] : result;
+    return result;
+}
+
+/* The sum of e^(x - shift) over at most TILE elements, for x <= shift. */
+static double NAME(exp_sum)(int64_t n, const T *x, T shift)
+{
+    T partial[256 / sizeof(T)] = { 0 }, rest[256 / sizeof(T)];
+    int64_t i = 0;
+    for (; i + PARTIALS <= n; i += PARTIALS) {
+        ask_ahead(x + i, 256);
+        INDEPENDENT
+        for (int64_t j = 0; j < PARTIALS; j++)
+            partial[j] += EXP(x[i + j] - shift);
+    }
+    if (i < n) {
+        for (int64_t j = 0; j < PARTIALS; j++)
+            rest[j] = i + j < n ? x[i + j] - shift : 0;
+        NAME(exp_all)(PARTIALS, rest, true);
+        for (int64_t j = 0; i + j < n; j++)
+            partial[j] += rest[j];
+    }
+    for (int64_t half = PARTIALS / 2; half >= 1; half /= 2)
+        for (int64_t j = 0; j < half; j++)
+            partial[j] += partial[half + j];
+    return (double)partial[0];
+}
+
 static void NAME(exp_sum_run)(int64_t n, const void *data, int64_t count, double *largest,
                               double *sum)
 {
     const T *x = data;
-    T tile[TILE];
     (void)count;
     for (int64_t begin = 0; begin < n; begin += TILE) {
-        int64_t length = n - begin < TILE ? n - begin : TILE;
-        double before = *largest, here = NAME(max_run)(length, x + begin);
-        *largest = LARGER(before, here);
+        const int64_t length = n - begin < TILE ? n - begin : TILE;
+        const double before = *largest, here = (double)NAME(plain_max)(length, x + begin);
+        *largest = here > before ? here : before;
         const T shift = (T)NAME(shift_of)(*largest);
-        for (int64_t i = 0; i < length; i++)
-            tile[i] = x[begin + i] - shift;
-        int64_t whole = length;
-        while (whole % PARTIALS)
-            tile[whole++] = 0;
-        NAME(exp_all)(whole, tile, *largest < (double)INFINITY);
         if (*sum != 0)
             *sum *= exp(NAME(shift_of)(before) - (double)shift);
-        *sum += NAME(sum_run)(length, tile);
+        if (*largest < (double)INFINITY)
+            *sum += NAME(exp_sum)(length, x + begin, shift);
+        else
+            for (int64_t i = 0; i < length; i++)
+                *sum += (double)FN(exp)(x[begin + i]);
     }
 }
 
 static void NAME(exp_sum_rows)(int64_t n_rows, int64_t stride, int64_t n_columns, const void *data,
                                int64_t count, double *largest, double *sums)
 {
-    T row[EBB_REDUCE_COLUMNS], shifts[EBB_REDUCE_COLUMNS];
+    T row[EBB_REDUCE_COLUMNS], shifts[EBB_REDUCE_COLUMNS], partial[EBB_REDUCE_COLUMNS];
+    T block[RUN * EBB_REDUCE_COLUMNS];
     (void)count;
-    int64_t whole = (n_columns + PARTIALS - 1) & -PARTIALS;
+    const int64_t whole = (n_columns + PARTIALS - 1) & -PARTIALS, inside = n_columns & -PARTIALS;
     for (int64_t j = n_columns; j < whole; j++)
         row[j] = 0;
     for (int64_t begin = 0; begin < n_rows; begin += RUN) {
         int64_t n = n_rows - begin < RUN ? n_rows - begin : RUN;
         const T *x = (const T *)data + begin * stride;
-        for (int64_t j = 0; j < n_columns; j++)
-            shifts[j] = (T)NAME(shift_of)(largest[j]);
-        NAME(max_rows)(n, stride, n_columns, x, largest);
-        for (int64_t j = 0; j < n_columns; j++)
-            row[j] = shifts[j] - (T)NAME(shift_of)(largest[j]);
-        NAME(exp_all)(whole, row, true);
         bool is_finite = true;
-        for (int64_t j = 0; j < n_columns; j++)
+        for (int64_t j = 0; j < n_columns; j++) {
+            shifts[j] = (T)NAME(shift_of)(largest[j]);
+            partial[j] = (T)largest[j];
+        }
+        for (int64_t i = 0; i < n; i++) {
+            T *copy = block + i * n_columns;
+            for (int64_t j = 0; j < n_columns; j++) {
+                copy[j] = x[i * stride + j];
+                partial[j] = copy[j] > partial[j] ? copy[j] : partial[j];
+            }
+        }
+        for (int64_t j = 0; j < n_columns; j++) {
+            largest[j] = (double)partial[j];
             is_finite = is_finite && largest[j] < (double)INFINITY;
+            row[j] = shifts[j] - (T)NAME(shift_of)(largest[j]);
+        }
+        NAME(exp_all)(whole, row, true);
         for (int64_t j = 0; j < n_columns; j++) {
             sums[j] = sums[j] != 0 ? sums[j] * (double)row[j] : 0;
             shifts[j] = (T)NAME(shift_of)(largest[j]);
+            partial[j] = 0;
         }
         for (int64_t i = 0; i < n; i++) {
-            for (int64_t j = 0; j < n_columns; j++)
-                row[j] = x[i * stride + j] - shifts[j];
-            NAME(exp_all)(whole, row, is_finite);
-            for (int64_t j = 0; j < n_columns; j++)
-                sums[j] += (double)row[j];
+            const int64_t done = is_finite ? inside : 0;
+            const T *copy = block + i * n_columns;
+            ask_rows(x + (RUN + i) * stride, n_columns * (int64_t)sizeof(T));
+            INDEPENDENT
+            for (int64_t j = 0; j < (done & -PARTIALS); j++)
+                partial[j] += EXP(copy[j] - shifts[j]);
+            if (done == n_columns)
+                continue;
+            for (int64_t j = done; j < n_columns; j++)
+                row[j] = copy[j] - shifts[j];
+            NAME(exp_all)(whole - done, row + done, is_finite);
+            for (int64_t j = done; j < n_columns; j++)
+                partial[j] += row[j];
         }
+        for (int64_t j = 0; j < n_columns; j++)
+            sums[j] += (double)partial[j];
     }
 }
 
-/* Chan, Golub & LeVeque 1983, eq. 2.1, which joins the squares of two samples. */
+/* Adds a sample of n elements to the mean and the squares of `count`: Chan, Golub & LeVeque 1983,
+ * eq. 2.1. */
+#define JOIN(mean, squares, n, here, partial, count)                                               \
+    do {                                                                                           \
+        const double change = (here) - (mean), weight = (double)(n) / (double)((count) + (n));     \
+        (squares) += (partial) + change * change * (double)(count)*weight;                         \
+        (mean) += change * weight;                                                                 \
+    } while (0)
+
+/* Of n <= TILE elements: the mean, and the squares of the deviations from it. In T about a first
+ * mean, which is then mended; in double where the squares leave the range of T. */
+static double NAME(deviations)(int64_t n, const T *x, double *mean)
+{
+    T sums[256 / sizeof(T)] = { 0 }, squares[256 / sizeof(T)] = { 0 };
+    int64_t i = 0;
+    const T centre = (T)(NAME(sum_run)(n, x) / (double)n);
+    for (; i + PARTIALS <= n; i += PARTIALS)
+        for (int64_t j = 0; j < PARTIALS; j++) {
+            const T d = x[i + j] - centre;
+            sums[j] += d;
+            squares[j] += d * d;
+        }
+    for (int64_t j = 0; i + j < n; j++) {
+        const T d = x[i + j] - centre;
+        sums[j] += d;
+        squares[j] += d * d;
+    }
+    for (int64_t half = PARTIALS / 2; half >= 1; half /= 2)
+        for (int64_t j = 0; j < half; j++) {
+            sums[j] += sums[half + j];
+            squares[j] += squares[half + j];
+        }
+    if (squares[0] == 0 || IS_SAFE(squares[0])) {
+        const double sum = (double)sums[0];
+        *mean = (double)centre + sum / (double)n;
+        return (double)squares[0] - sum * sum / (double)n;
+    }
+    *mean = NAME(wide_sum_run)(n, x) / (double)n;
+    double wide[8] = { 0 };
+    for (int64_t k = 0; k < n; k++)
+        wide[k % 8] += SQUARE((double)x[k] - *mean);
+    return ((wide[0] + wide[1]) + (wide[2] + wide[3])) +
+           ((wide[4] + wide[5]) + (wide[6] + wide[7]));
+}
+
 static void NAME(deviation_run)(int64_t n, const void *data, int64_t count, double *mean,
                                 double *squares)
 {
     const T *x = data;
     for (int64_t begin = 0; begin < n; begin += TILE) {
-        int64_t length = n - begin < TILE ? n - begin : TILE;
-        const double here = NAME(wide_sum_run)(length, x + begin) / (double)length;
-        double partial[8] = { 0 };
-        int64_t i = 0;
-        for (; i + 8 <= length; i += 8)
-            for (int64_t j = 0; j < 8; j++)
-                partial[j] += SQUARE((double)x[begin + i + j] - here);
-        for (; i < length; i++)
-            partial[0] += SQUARE((double)x[begin + i] - here);
-        for (int64_t half = 4; half >= 1; half /= 2)
-            for (int64_t j = 0; j < half; j++)
-                partial[j] += partial[half + j];
-        const double change = here - *mean, weight = (double)length / (double)(count + length);
-        *squares += partial[0] + change * change * (double)count * weight;
-        *mean += change * weight;
+        const int64_t length = n - begin < TILE ? n - begin : TILE;
+        double here, partial = NAME(deviations)(length, x + begin, &here);
+        JOIN(*mean, *squares, length, here, partial, count);
         count += length;
     }
 }
@@ -251,27 +376,137 @@ static void NAME(deviation_run)(int64_t n, const void *data, int64_t count, doub
 static void NAME(deviation_rows)(int64_t n_rows, int64_t stride, int64_t n_columns,
                                  const void *data, int64_t count, double *means, double *squares)
 {
-    double here[EBB_REDUCE_COLUMNS], partial[EBB_REDUCE_COLUMNS];
+    T centre[EBB_REDUCE_COLUMNS], sum[EBB_REDUCE_COLUMNS], square[EBB_REDUCE_COLUMNS];
+    T block[RUN * EBB_REDUCE_COLUMNS];
     for (int64_t begin = 0; begin < n_rows; begin += RUN) {
-        int64_t n = n_rows - begin < RUN ? n_rows - begin : RUN;
+        const int64_t n = n_rows - begin < RUN ? n_rows - begin : RUN;
         const T *x = (const T *)data + begin * stride;
         for (int64_t j = 0; j < n_columns; j++)
-            here[j] = partial[j] = 0;
-        NAME(wide_sum_rows)(n, stride, n_columns, x, here);
+            centre[j] = sum[j] = square[j] = 0;
+        for (int64_t i = 0; i < n; i++) {
+            T *copy = block + i * n_columns;
+            for (int64_t j = 0; j < n_columns; j++) {
+                copy[j] = x[i * stride + j];
+                centre[j] += copy[j];
+            }
+        }
         for (int64_t j = 0; j < n_columns; j++)
-            here[j] /= (double)n;
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < n_columns; j++)
-                partial[j] += SQUARE((double)x[i * stride + j] - here[j]);
-        const double weight = (double)n / (double)(count + n), before = (double)count;
+            centre[j] /= (T)n;
+        for (int64_t i = 0; i < n; i++) {
+            const T *copy = block + i * n_columns;
+            ask_rows(x + (RUN + i) * stride, n_columns * (int64_t)sizeof(T));
+            for (int64_t j = 0; j < n_columns; j++) {
+                const T d = copy[j] - centre[j];
+                sum[j] += d;
+                square[j] += d * d;
+            }
+        }
+        bool is_safe = true;
+        for (int64_t j = 0; j < n_columns; j++)
+            is_safe = is_safe & ((square[j] == 0) | IS_SAFE(square[j]));
         for (int64_t j = 0; j < n_columns; j++) {
-            const double change = here[j] - means[j];
-            squares[j] += partial[j] + change * change * before * weight;
-            means[j] += change * weight;
+            const double s = (double)sum[j];
+            double here = (double)centre[j] + s / (double)n;
+            double partial = (double)square[j] - s * s / (double)n;
+            if (!is_safe) {
+                here = partial = 0;
+                for (int64_t i = 0; i < n; i++)
+                    here += (double)x[i * stride + j] / (double)n;
+                for (int64_t i = 0; i < n; i++)
+                    partial += SQUARE((double)x[i * stride + j] - here);
+            }
+            JOIN(means[j], squares[j], n, here, partial, count);
         }
         count += n;
     }
 }
+
+/* ---- short rows, indices ---- */
+
+/* results[i] = the sum of row i; dense rows of n < 2 vectors or so */
+static void NAME(short_sum_rows)(int64_t n_rows, int64_t n, const void *data, void *results)
+{
+    enum { WIDTH = LANES_BYTES / sizeof(T) };
+    const lanes_of_bits rest = lanes_mask(n % WIDTH * (int64_t)sizeof(T));
+    const T *x = data;
+    T *r = results, last[2 * WIDTH], sums[WIDTH];
+    NAME(lanes) rows[WIDTH];
+    for (int64_t begin = 0; begin < n_rows; begin += WIDTH) {
+        ask_ahead(x + begin * n, n * WIDTH * (int64_t)sizeof(T));
+        for (int64_t i = 0; i < WIDTH; i++) {
+            const int64_t row = begin + i < n_rows ? begin + i : n_rows - 1;
+            const T *from = x + row * n;
+            int64_t j = 0;
+            NAME(lanes) sum = { 0 };
+            for (; j + WIDTH <= n; j += WIDTH)
+                sum += NAME(lanes_load)(from + j);
+            if (j < n) {
+                const T *tail = from + j;
+                if (row * n + j + WIDTH > n_rows * n) { /* ends behind the rows */
+                    memcpy(last, tail, (size_t)(n - j) * sizeof(T));
+                    memset(last + (n - j), 0, WIDTH * sizeof(T));
+                    tail = last;
+                }
+                sum += NAME(lanes_choose)(rest, NAME(lanes_load)(tail), (NAME(lanes)){ 0 });
+            }
+            rows[i] = sum;
+        }
+        NAME(lanes_store)(sums, NAME(lanes_sums)(rows));
+        memcpy(r + begin, sums,
+               (size_t)(n_rows - begin < WIDTH ? n_rows - begin : WIDTH) * sizeof(T));
+    }
+}
+
+/* The first place where x is `value`, which is somewhere, or NaN. */
+static int64_t NAME(find)(int64_t n, const void *data, double wanted)
+{
+    const T *x = data, value = (T)wanted;
+    int64_t i = 0;
+    for (; i + PARTIALS <= n; i += PARTIALS) {
+        uint32_t any = 0;
+        for (int64_t j = 0; j < PARTIALS; j++)
+            any |= (uint32_t)(x[i + j] == value) | (uint32_t)(x[i + j] != x[i + j]);
+        if (any)
+            break;
+    }
+    while (i < n - 1 && x[i] != value && x[i] == x[i])
+        i++;
+    return i;
+}
+
+/* Indices as wide as T, so that both fit vectors of one length. */
+#define ARG_COLUMNS(name, IS_BEYOND)                                                               \
+    static void NAME(name)(int64_t n_rows, int64_t stride, int64_t n_columns, const void *data,    \
+                           int64_t *result)                                                        \
+    {                                                                                              \
+        const T *x = data;                                                                         \
+        T best[EBB_REDUCE_COLUMNS];                                                                \
+        INDEX at[EBB_REDUCE_COLUMNS];                                                              \
+        for (int64_t j = 0; j < n_columns; j++) {                                                  \
+            best[j] = x[j];                                                                        \
+            result[j] = 0;                                                                         \
+        }                                                                                          \
+        for (int64_t begin = 0; begin < n_rows; begin += 1 << 30) {                                \
+            const int64_t n = n_rows - begin < 1 << 30 ? n_rows - begin : 1 << 30;                 \
+            const T *rows = x + begin * stride;                                                    \
+            for (int64_t j = 0; j < n_columns; j++)                                                \
+                at[j] = -1;                                                                        \
+            for (int64_t i = 0; i < n; i++) {                                                      \
+                ask_rows(rows + (i + 8) * stride, n_columns * (int64_t)sizeof(T));                 \
+                for (int64_t j = 0; j < n_columns; j++) {                                          \
+                    const T value = rows[i * stride + j];                                          \
+                    const bool is_beyond =                                                         \
+                        (value IS_BEYOND best[j]) | ((value != value) & (best[j] == best[j]));     \
+                    best[j] = is_beyond ? value : best[j];                                         \
+                    at[j] = is_beyond ? (INDEX)i : at[j];                                          \
+                }                                                                                  \
+            }                                                                                      \
+            for (int64_t j = 0; j < n_columns; j++)                                                \
+                result[j] = at[j] < 0 ? result[j] : begin + at[j];                                 \
+        }                                                                                          \
+    }
+ARG_COLUMNS(argmax_columns, >)
+ARG_COLUMNS(argmin_columns, <)
 
 const ebb_reduce_table ISA_NAME(NAME(ebb_reduce)) = {
     .run = { [EBB_REDUCE_SUM] = NAME(sum_run),
@@ -290,8 +525,16 @@ const ebb_reduce_table ISA_NAME(NAME(ebb_reduce)) = {
                   [EBB_REDUCE_DEVIATIONS] = NAME(deviation_run) },
     .pair_rows = { [EBB_REDUCE_EXP_SUM] = NAME(exp_sum_rows),
                    [EBB_REDUCE_DEVIATIONS] = NAME(deviation_rows) },
+    .short_sum_rows = NAME(short_sum_rows),
+    .find = NAME(find),
+    .argmax_columns = NAME(argmax_columns),
+    .argmin_columns = NAME(argmin_columns),
 };
 
+#undef ARG_COLUMNS
+#undef INDEX
+#undef JOIN
+#undef IS_SAFE
 #undef SUM_RUN
 #undef SUM_ROWS
 #undef FOLD_RUN

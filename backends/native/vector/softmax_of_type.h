@@ -1,12 +1,12 @@
 /* The softmax family of vector.h for one type: see softmax.c, which includes this file with T, TAG,
- * FN and EXP, e^x for x <= 0, defined. Short rows are taken several at a time, so that exp always
- * runs over whole vectors. */
+ * FN, EXP (e^x for x <= 0) and LANES_MAX defined. Short rows are taken several at a time, so that
+ * exp always runs over whole vectors. */
 
 #define LANES ((int64_t)(64 / sizeof(T)))
 /* Elements that are worked on together; small enough for the first-level cache. */
 #define TILE 1024
 /* Elements that go to the result at a time. */
-#define PIECE 256
+#define PIECE 128
 
 /* In place; n is a multiple of LANES. */
 static void NAME(exp_whole)(int64_t n, T *x)
@@ -79,13 +79,18 @@ static T NAME(add_up)(int64_t n, const T *x)
     return sum + rest[0];
 }
 
-/* tile = exp(x - shift); what does not fill a vector goes through a padded one. */
+/* tile = exp(x - shift); what does not fill a vector goes through a padded one. Asks for what is
+ * read next, as this is where most of the time goes. */
 static void NAME(exp_shifted)(int64_t n, const T *x, T shift, T *tile)
 {
     const int64_t whole = n & -LANES;
-    INDEPENDENT
-    for (int64_t j = 0; j < whole; j++)
-        tile[j] = EXP(x[j] - shift);
+    for (int64_t begin = 0; begin < whole; begin += PIECE) {
+        const int64_t piece = whole - begin < PIECE ? whole - begin : PIECE;
+        ask_ahead(x + begin, piece * (int64_t)sizeof(T));
+        INDEPENDENT
+        for (int64_t j = begin; j < begin + piece; j++)
+            tile[j] = EXP(x[j] - shift);
+    }
     if (whole == n)
         return;
     T last[64 / sizeof(T)] = { 0 };
@@ -96,79 +101,223 @@ static void NAME(exp_shifted)(int64_t n, const T *x, T shift, T *tile)
         tile[j] = last[j - whole];
 }
 
-/* tile = exp(x - largest of its row) for n_rows rows of n_classes, n_rows * n_classes <= TILE. */
+/* tile = exp(x - largest of its row) for n_rows rows of n_classes, SHORT_ROW < n_classes and
+ * n_rows * n_classes <= TILE. */
 static void NAME(exp_tile)(int64_t n_rows, int64_t n_classes, const T *x, T *tile, T *shifts)
 {
     for (int64_t i = 0; i < n_rows; i++) {
         const T *row = x + i * n_classes;
-        T shift = NAME(largest)(n_classes, row);
-        shifts[i] = shift;
-        if (n_classes >= LANES) {
-            NAME(exp_shifted)(n_classes, row, shift, tile + i * n_classes);
-            continue;
-        }
-        for (int64_t j = 0; j < n_classes; j++)
-            tile[i * n_classes + j] = row[j] - shift;
+        shifts[i] = NAME(largest)(n_classes, row);
+        NAME(exp_shifted)(n_classes, row, shifts[i], tile + i * n_classes);
     }
-    if (n_classes >= LANES)
-        return;
-    int64_t n = n_rows * n_classes;
-    while (n & (LANES - 1))
-        tile[n++] = 0;
-    NAME(exp_whole)(n, tile);
 }
 
-/* The sum of exp(x - shift) over a long row; also writes the exponentials if `result` is not NULL.
- */
-static double NAME(exp_long_row)(int64_t n_classes, const T *x, T shift, T *result)
+/* The largest element of a long row, and the sum of exp(x - largest): in one pass, which mends the
+ * sum where it finds a larger element. */
+static double NAME(exp_sum_long_row)(int64_t n_classes, const T *x, T *largest)
 {
     T tile[TILE];
     double sum = 0;
+    *largest = -(T)INFINITY;
     for (int64_t begin = 0; begin < n_classes; begin += TILE) {
-        int64_t n = n_classes - begin < TILE ? n_classes - begin : TILE;
-        NAME(exp_shifted)(n, x + begin, shift, tile);
+        const int64_t n = n_classes - begin < TILE ? n_classes - begin : TILE;
+        const T before = *largest, here = NAME(largest)(n, x + begin);
+        *largest = here > before || here != here ? here : before;
+        if (sum != 0 && before != *largest)
+            sum *= exp((double)before - (double)*largest);
+        /* exp(-inf) is 0, too, while nothing else has been found. */
+        NAME(exp_shifted)(n, x + begin, *largest == -(T)INFINITY ? 0 : *largest, tile);
         sum += (double)NAME(add_up)(n, tile);
-        if (result)
-            for (int64_t j = 0; j < n; j++)
-                result[begin + j] = tile[j];
     }
     return sum;
+}
+
+/* ---- short rows: as many side by side as a vector has lanes, and several such groups together, so
+ * that what one pass has written has left the store buffer when the next one reads it ---- */
+
+#define SHORT_ROW 64
+#define WIDTH ((int64_t)(LANES_BYTES / sizeof(T)))
+/* Elements of all groups, and what is read and written behind them. */
+#define GROUPS (SHORT_ROW * LANES_BYTES / sizeof(T) + 64 / sizeof(T))
+/* rows of all groups; a multiple of WIDTH and LANES */
+#define GROUP_ROWS 64
+
+static int64_t NAME(count_together)(int64_t n)
+{
+    const int64_t n_groups =
+        SHORT_ROW / n < GROUP_ROWS / WIDTH ? SHORT_ROW / n : GROUP_ROWS / WIDTH;
+    return n_groups * WIDTH;
+}
+
+/* Where n_together rows from `begin` on, and a vector behind them, can be read. */
+static const T *NAME(find_group)(int64_t n_rows, int64_t n_together, int64_t n, const T *x,
+                                 int64_t begin, T *padded)
+{
+    const int64_t left = (n_rows - begin) * n, wanted = n_together * n;
+    if (left >= wanted + LANES)
+        return x + begin * n;
+    memset(padded, 0, GROUPS * sizeof(T));
+    memcpy(padded, x + begin * n, (size_t)(left < wanted ? left : wanted) * sizeof(T));
+    return padded;
+}
+
+static void NAME(group_maxima)(int64_t n_rows, int64_t n, const T *x, T *maxima)
+{
+    const lanes_of_bits rest = lanes_mask(n < WIDTH ? n * (int64_t)sizeof(T) : 0);
+    const NAME(lanes) least = (NAME(lanes)){ 0 } - (T)INFINITY;
+    NAME(lanes) rows[LANES_BYTES / sizeof(T)];
+    for (int64_t begin = 0; begin < n_rows; begin += WIDTH) {
+        for (int64_t i = 0; i < WIDTH; i++) {
+            const T *row = x + (begin + i) * n;
+            NAME(lanes) largest = NAME(lanes_load)(row);
+            if (n < WIDTH)
+                largest = NAME(lanes_choose)(rest, largest, least);
+            for (int64_t j = WIDTH; j < n; j += WIDTH)
+                largest =
+                    LANES_MAX(NAME(lanes_load)(row + (j + WIDTH < n ? j : n - WIDTH)), largest);
+            rows[i] = largest;
+        }
+        NAME(lanes_store)(maxima + begin, NAME(lanes_maxima)(rows));
+    }
+}
+
+static void NAME(group_sums)(int64_t n_rows, int64_t n, const T *x, T *sums)
+{
+    const lanes_of_bits rest = lanes_mask(n % WIDTH * (int64_t)sizeof(T));
+    NAME(lanes) rows[LANES_BYTES / sizeof(T)];
+    for (int64_t begin = 0; begin < n_rows; begin += WIDTH) {
+        for (int64_t i = 0; i < WIDTH; i++) {
+            const T *row = x + (begin + i) * n;
+            int64_t j = 0;
+            NAME(lanes) sum = { 0 };
+            for (; j + WIDTH <= n; j += WIDTH)
+                sum += NAME(lanes_load)(row + j);
+            if (j < n)
+                sum += NAME(lanes_choose)(rest, NAME(lanes_load)(row + j), (NAME(lanes)){ 0 });
+            rows[i] = sum;
+        }
+        NAME(lanes_store)(sums + begin, NAME(lanes_sums)(rows));
+    }
+}
+
+/* For each row: result = (x - first) - second, or x * first if `second` is NULL. Rows write a
+ * little beyond their ends, where the next one goes. */
+static void NAME(group_apply)(int64_t n_rows, int64_t n, const T *x, const T *first,
+                              const T *second, T *result)
+{
+    for (int64_t i = 0; i < n_rows; i++) {
+        const NAME(lanes) a = (NAME(lanes)){ 0 } + first[i];
+        const NAME(lanes) b = (NAME(lanes)){ 0 } + (second ? second[i] : 0);
+        for (int64_t j = i * n; j < (i + 1) * n; j += WIDTH)
+            NAME(lanes_store)
+            (result + j, second ? (NAME(lanes_load)(x + j) - a) - b : NAME(lanes_load)(x + j) * a);
+    }
+}
+
+/* tile = exp(x - maxima), and its sums; x may be padding behind n_rows, up to n_together. */
+static void NAME(group_exp)(int64_t n_together, int64_t n, const T *x, T *tile, T *maxima, T *sums)
+{
+    static const T nothing[GROUP_ROWS] = { 0 };
+    ask_ahead(x, n_together * n * (int64_t)sizeof(T));
+    NAME(group_maxima)(n_together, n, x, maxima);
+    NAME(group_apply)(n_together, n, x, maxima, nothing, tile);
+    NAME(exp_whole)((n_together * n + LANES - 1) & -LANES, tile);
+    NAME(group_sums)(n_together, n, tile, sums);
+}
+
+static void NAME(group_log)(int64_t n, T *sums)
+{
+    for (; n & (LANES - 1); n++)
+        sums[n] = 1;
+    INDEPENDENT
+    for (int64_t i = 0; i < (n & -LANES); i++)
+        sums[i] = FN(log)(sums[i]);
+}
+
+static void NAME(softmax_short_rows)(int64_t n_rows, int64_t n, const T *x, T *result, bool is_log,
+                                     bool is_streamed)
+{
+    T padded[GROUPS], tile[GROUPS] = { 0 }, rows[GROUPS], maxima[GROUP_ROWS], sums[GROUP_ROWS];
+    const int64_t n_together = NAME(count_together)(n);
+    sink out;
+    sink_start(&out, result, is_streamed);
+    for (int64_t begin = 0; begin < n_rows; begin += n_together) {
+        const T *from = NAME(find_group)(n_rows, n_together, n, x, begin, padded);
+        const size_t n_bytes =
+            (size_t)((n_rows - begin < n_together ? n_rows - begin : n_together) * n) * sizeof(T);
+        NAME(group_exp)(n_together, n, from, tile, maxima, sums);
+        T *to = is_streamed ? sink_place(&out) : rows;
+        if (is_log) {
+            NAME(group_log)(n_together, sums);
+            NAME(group_apply)(n_together, n, from, maxima, sums, to);
+        } else {
+            for (int64_t i = 0; i < n_together; i++)
+                sums[i] = 1 / sums[i];
+            NAME(group_apply)(n_together, n, tile, sums, NULL, to);
+        }
+        if (!is_streamed)
+            memcpy(sink_place(&out), rows, n_bytes);
+        sink_take(&out, n_bytes);
+    }
+    sink_finish(&out);
+}
+
+static void NAME(log_sum_short_rows)(int64_t n_rows, int64_t n, const T *x, T *maxima, T *logs)
+{
+    T padded[GROUPS], tile[GROUPS] = { 0 }, largest[GROUP_ROWS], sums[GROUP_ROWS];
+    const int64_t n_together = NAME(count_together)(n);
+    for (int64_t begin = 0; begin < n_rows; begin += n_together) {
+        const size_t n_bytes =
+            (size_t)(n_rows - begin < n_together ? n_rows - begin : n_together) * sizeof(T);
+        const T *from = NAME(find_group)(n_rows, n_together, n, x, begin, padded);
+        NAME(group_exp)(n_together, n, from, tile, largest, sums);
+        NAME(group_log)(n_together, sums);
+        memcpy(maxima + begin, largest, n_bytes);
+        memcpy(logs + begin, sums, n_bytes);
+    }
+}
+
+/* ---- rows ---- */
+
+static void NAME(softmax_long_row)(int64_t n_classes, const T *x, sink *out)
+{
+    T tile[PIECE], largest;
+    const T scale = (T)(1 / NAME(exp_sum_long_row)(n_classes, x, &largest));
+    for (int64_t done = 0, piece; done < n_classes; done += piece) {
+        piece = n_classes - done < PIECE ? n_classes - done : PIECE;
+        NAME(exp_shifted)(piece, x + done, largest, tile);
+        T *to = sink_place(out);
+        for (int64_t j = 0; j < piece; j++)
+            to[j] = tile[j] * scale;
+        sink_take(out, (size_t)piece * sizeof(T));
+    }
 }
 
 static void NAME(softmax_rows)(int64_t n_rows, int64_t n_classes, const void *data, void *result,
                                bool is_streamed)
 {
     const T *x = data;
-    T *r = result, tile[TILE], shifts[TILE];
-    if (n_classes > TILE) {
-        for (int64_t i = 0; i < n_rows; i++, x += n_classes, r += n_classes) {
-            T shift = NAME(largest)(n_classes, x);
-            T scale = (T)(1 / NAME(exp_long_row)(n_classes, x, shift, r));
-            for (int64_t j = 0; j < n_classes; j++)
-                r[j] *= scale;
-        }
+    T tile[TILE], shifts[TILE / SHORT_ROW];
+    if (n_classes <= SHORT_ROW) {
+        NAME(softmax_short_rows)(n_rows, n_classes, x, result, false, is_streamed);
         return;
     }
-    int64_t n_together = TILE / n_classes;
+    const int64_t n_together = TILE / n_classes;
     sink out;
     sink_start(&out, result, is_streamed);
-    for (int64_t begin = 0; begin < n_rows; begin += n_together) {
+    for (int64_t begin = 0; n_together == 0 && begin < n_rows; begin++)
+        NAME(softmax_long_row)(n_classes, x + begin * n_classes, &out);
+    for (int64_t begin = 0; n_together > 0 && begin < n_rows; begin += n_together) {
         int64_t n = n_rows - begin < n_together ? n_rows - begin : n_together;
         NAME(exp_tile)(n, n_classes, x + begin * n_classes, tile, shifts);
         for (int64_t i = 0; i < n; i++) {
-            const T *row = tile + i * n_classes;
-            shifts[i] = 1 / NAME(add_up)(n_classes, row);
-        }
-        /* Out in short pieces, with what is read next in between. */
-        int64_t done = 0;
-        for (int64_t i = 0; i < n; i++) {
-            const T scale = shifts[i];
-            for (int64_t end = (i + 1) * n_classes, piece; done < end; done += piece) {
+            const T scale = 1 / NAME(add_up)(n_classes, tile + i * n_classes);
+            int64_t done = i * n_classes;
+            for (int64_t end = done + n_classes, piece; done < end; done += piece) {
                 piece = end - done < PIECE ? end - done : PIECE;
                 T *to = sink_place(&out);
                 for (int64_t j = 0; j < piece; j++)
                     to[j] = tile[done + j] * scale;
-                ask_ahead(x + begin * n_classes + done, piece * (int64_t)sizeof(T));
                 sink_take(&out, (size_t)piece * sizeof(T));
             }
         }
@@ -180,8 +329,7 @@ static void NAME(softmax_rows)(int64_t n_rows, int64_t n_classes, const void *da
 static void NAME(log_sums)(int64_t n_rows, int64_t n_classes, const T *x, T *shifts, T *logs)
 {
     if (n_classes > TILE) {
-        shifts[0] = NAME(largest)(n_classes, x);
-        logs[0] = NAME(log_one)((T)NAME(exp_long_row)(n_classes, x, shifts[0], NULL));
+        logs[0] = NAME(log_one)((T)NAME(exp_sum_long_row)(n_classes, x, &shifts[0]));
         return;
     }
     T tile[TILE];
@@ -200,8 +348,12 @@ static void NAME(log_softmax_rows)(int64_t n_rows, int64_t n_classes, const void
                                    void *result, bool is_streamed)
 {
     const T *x = data;
-    T shifts[TILE], logs[TILE];
-    int64_t n_together = n_classes > TILE ? 1 : TILE / n_classes;
+    T shifts[TILE / SHORT_ROW], logs[TILE / SHORT_ROW + 64 / sizeof(T)];
+    if (n_classes <= SHORT_ROW) {
+        NAME(softmax_short_rows)(n_rows, n_classes, x, result, true, is_streamed);
+        return;
+    }
+    const int64_t n_together = n_classes > TILE ? 1 : TILE / n_classes;
     sink out;
     sink_start(&out, result, is_streamed);
     for (int64_t begin = 0; begin < n_rows; begin += n_together) {
@@ -214,7 +366,6 @@ static void NAME(log_softmax_rows)(int64_t n_rows, int64_t n_classes, const void
                 T *to = sink_place(&out);
                 for (int64_t j = 0; j < piece; j++)
                     to[j] = (from[j] - shifts[i]) - logs[i];
-                ask_ahead(from, piece * (int64_t)sizeof(T));
                 sink_take(&out, (size_t)piece * sizeof(T));
             }
     }
@@ -225,8 +376,13 @@ static void NAME(log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *da
                                void *result)
 {
     const T *x = data;
-    T *largest = maxima, *r = result, shifts[TILE], logs[TILE];
-    int64_t n_together = n_classes > TILE ? 1 : TILE / n_classes;
+    T *largest = maxima, *r = result;
+    T shifts[TILE / SHORT_ROW], logs[TILE / SHORT_ROW + 64 / sizeof(T)];
+    if (n_classes <= SHORT_ROW) {
+        NAME(log_sum_short_rows)(n_rows, n_classes, x, largest, r);
+        return;
+    }
+    const int64_t n_together = n_classes > TILE ? 1 : TILE / n_classes;
     for (int64_t begin = 0; begin < n_rows; begin += n_together) {
         int64_t n = n_rows - begin < n_together ? n_rows - begin : n_together;
         NAME(log_sums)(n, n_classes, x + begin * n_classes, shifts, logs);
@@ -237,65 +393,111 @@ static void NAME(log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *da
     }
 }
 
-/* Sums of exp(x - shifts) along each column; the exponentials go to `r` if it is not NULL. */
-static void NAME(exp_columns)(int64_t n_classes, int64_t stride, int64_t n_columns, const T *x,
-                              T *shifts, double *sums, T *r)
+/* ---- columns ---- */
+
+/* Elements that are kept, densely: rows that lie a power of two apart share few places of the
+ * cache. */
+#define KEPT (32768 / (int64_t)sizeof(T))
+
+/* A block of columns, or a copy of it, which may be overwritten. */
+typedef struct NAME(columns) {
+    int64_t n_classes, n_columns;
+    const T *x;
+    int64_t stride;
+    T *kept; /* [n_classes, n_columns] */
+    T largest[EBB_SOFTMAX_COLUMNS], sums[EBB_SOFTMAX_COLUMNS];
+} NAME(columns);
+
+/* Finds the largest ones; copies x to `room` if it fits. */
+static void NAME(columns_start)(NAME(columns) * c, int64_t n_classes, int64_t stride,
+                                int64_t n_columns, const T *x, T *room)
+{
+    const bool fits = n_classes * n_columns <= KEPT;
+    *c =
+        (NAME(columns)){ .n_classes = n_classes, .n_columns = n_columns, .x = x, .stride = stride };
+    for (int64_t j = 0; j < n_columns; j++)
+        c->largest[j] = x[j];
+    for (int64_t i = 0; i < n_classes; i++) {
+        const T *row = x + i * stride;
+        for (int64_t j = 0; j < n_columns; j++)
+            c->largest[j] = row[j] > c->largest[j] ? row[j] : c->largest[j];
+        if (fits)
+            memcpy(room + i * n_columns, row, (size_t)n_columns * sizeof(T));
+    }
+    if (fits) {
+        c->x = c->kept = room;
+        c->stride = n_columns;
+    }
+}
+
+/* Adds up exp(x - largest), which goes to `result` if that is not NULL; the block beside this one,
+ * which is at `next`, is asked for. */
+static void NAME(columns_exp)(NAME(columns) * c, T *result, int64_t result_stride, const T *next,
+                              int64_t next_stride)
 {
     T row[EBB_SOFTMAX_COLUMNS];
-    for (int64_t j = 0; j < n_columns; j++) {
-        shifts[j] = x[j];
-        sums[j] = 0;
-    }
-    for (int64_t i = 1; i < n_classes; i++)
-        for (int64_t j = 0; j < n_columns; j++)
-            shifts[j] = x[i * stride + j] > shifts[j] ? x[i * stride + j] : shifts[j];
-    for (int64_t i = 0; i < n_classes; i++) {
-        for (int64_t j = 0; j < n_columns; j++)
-            row[j] = x[i * stride + j] - shifts[j];
-        int64_t whole = n_columns;
-        while (whole & (LANES - 1))
-            row[whole++] = 0;
+    double sums[EBB_SOFTMAX_COLUMNS] = { 0 };
+    int64_t whole = c->n_columns;
+    while (whole & (LANES - 1))
+        row[whole++] = 0;
+    for (int64_t i = 0; i < c->n_classes; i++) {
+        const T *x = c->x + i * c->stride;
+        for (int64_t j = 0; j < c->n_columns; j += LANES)
+            __builtin_prefetch(next + i * next_stride + j, 0, 3);
+        for (int64_t j = 0; j < c->n_columns; j++)
+            row[j] = x[j] - c->largest[j];
         NAME(exp_whole)(whole, row);
-        for (int64_t j = 0; j < n_columns; j++)
+        for (int64_t j = 0; j < c->n_columns; j++)
             sums[j] += (double)row[j];
-        if (r)
-            for (int64_t j = 0; j < n_columns; j++)
-                r[i * stride + j] = row[j];
+        if (result)
+            memcpy(result + i * result_stride, row, (size_t)c->n_columns * sizeof(T));
     }
+    for (int64_t j = 0; j < EBB_SOFTMAX_COLUMNS; j++)
+        c->sums[j] = j < c->n_columns ? (T)sums[j] : 1;
 }
 
 static void NAME(softmax_columns)(int64_t n_classes, int64_t stride, int64_t n_columns,
-                                  const void *data, void *result)
+                                  const void *data, void *result, bool is_streamed)
 {
-    const T *x = data;
-    T *r = result, shifts[EBB_SOFTMAX_COLUMNS], scales[EBB_SOFTMAX_COLUMNS];
-    double sums[EBB_SOFTMAX_COLUMNS];
-    NAME(exp_columns)(n_classes, stride, n_columns, x, shifts, sums, r);
+    T room[KEPT], row[EBB_SOFTMAX_COLUMNS], *r = result;
+    NAME(columns) c;
+    NAME(columns_start)(&c, n_classes, stride, n_columns, data, room);
+    T *e = c.kept ? c.kept : r;
+    const int64_t e_stride = c.kept ? n_columns : stride;
+    NAME(columns_exp)(&c, e, e_stride, (const T *)data + n_columns, stride);
     for (int64_t j = 0; j < n_columns; j++)
-        scales[j] = (T)(1 / sums[j]);
-    for (int64_t i = 0; i < n_classes; i++)
+        c.sums[j] = 1 / c.sums[j];
+    is_streamed = is_streamed && c.kept;
+    for (int64_t i = 0; i < n_classes; i++) {
+        T *to = is_streamed ? row : r + i * stride;
         for (int64_t j = 0; j < n_columns; j++)
-            r[i * stride + j] *= scales[j];
+            to[j] = e[i * e_stride + j] * c.sums[j];
+        if (is_streamed)
+            stream_bytes(r + i * stride, row, (size_t)n_columns * sizeof(T));
+    }
+    if (is_streamed)
+        stream_finish();
 }
 
 static void NAME(log_softmax_columns)(int64_t n_classes, int64_t stride, int64_t n_columns,
-                                      const void *data, void *result)
+                                      const void *data, void *result, bool is_streamed)
 {
-    const T *x = data;
-    T *r = result, shifts[EBB_SOFTMAX_COLUMNS], logs[EBB_SOFTMAX_COLUMNS];
-    double sums[EBB_SOFTMAX_COLUMNS];
-    NAME(exp_columns)(n_classes, stride, n_columns, x, shifts, sums, NULL);
-    for (int64_t j = 0; j < n_columns; j++)
-        logs[j] = (T)sums[j];
-    int64_t whole = n_columns;
-    while (whole & (LANES - 1))
-        logs[whole++] = 1;
+    T room[KEPT], row[EBB_SOFTMAX_COLUMNS], *r = result;
+    NAME(columns) c;
+    NAME(columns_start)(&c, n_classes, stride, n_columns, data, room);
+    NAME(columns_exp)(&c, NULL, 0, (const T *)data + n_columns, stride);
     INDEPENDENT
-    for (int64_t j = 0; j < (whole & -LANES); j++)
-        logs[j] = FN(log)(logs[j]);
-    for (int64_t i = 0; i < n_classes; i++)
+    for (int64_t j = 0; j < EBB_SOFTMAX_COLUMNS; j++)
+        c.sums[j] = FN(log)(c.sums[j]);
+    for (int64_t i = 0; i < n_classes; i++) {
+        T *to = is_streamed ? row : r + i * stride;
         for (int64_t j = 0; j < n_columns; j++)
-            r[i * stride + j] = (x[i * stride + j] - shifts[j]) - logs[j];
+            to[j] = (c.x[i * c.stride + j] - c.largest[j]) - c.sums[j];
+        if (is_streamed)
+            stream_bytes(r + i * stride, row, (size_t)n_columns * sizeof(T));
+    }
+    if (is_streamed)
+        stream_finish();
 }
 
 const ebb_softmax_table ISA_NAME(NAME(ebb_softmax)) = {
@@ -307,8 +509,14 @@ const ebb_softmax_table ISA_NAME(NAME(ebb_softmax)) = {
 };
 
 #undef LANES
+#undef WIDTH
+#undef SHORT_ROW
+#undef GROUPS
+#undef GROUP_ROWS
+#undef KEPT
 #undef PARTIALS
 #undef EXP
+#undef LANES_MAX
 #undef TILE
 #undef PIECE
 #undef T

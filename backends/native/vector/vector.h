@@ -54,6 +54,16 @@ typedef struct ebb_reduce_table {
     void (*pair_rows[EBB_REDUCE_N_PAIRS])(int64_t n_rows, int64_t stride, int64_t n_columns,
                                           const void *x, int64_t count, double *first,
                                           double *second);
+    /* results[i] = the sum of row i of n elements, dense */
+    void (*short_sum_rows)(int64_t n_rows, int64_t n, const void *x, void *results);
+    /* The first place where x is `value`, which is somewhere, or NaN. */
+    int64_t (*find)(int64_t n, const void *x, double value);
+    /* Of each column the row where the extremum, or NaN, stands first; n_rows > 0, n_columns <=
+     * EBB_REDUCE_COLUMNS. */
+    void (*argmax_columns)(int64_t n_rows, int64_t stride, int64_t n_columns, const void *x,
+                           int64_t *result);
+    void (*argmin_columns)(int64_t n_rows, int64_t stride, int64_t n_columns, const void *x,
+                           int64_t *result);
 } ebb_reduce_table;
 #define EBB_REDUCE_COLUMNS 256
 
@@ -67,9 +77,9 @@ typedef struct ebb_softmax_table {
                          void *logs);
     /* [n_classes, n_columns] with `stride` between classes; n_columns <= EBB_SOFTMAX_COLUMNS */
     void (*columns)(int64_t n_classes, int64_t stride, int64_t n_columns, const void *x,
-                    void *result);
+                    void *result, bool is_streamed);
     void (*log_columns)(int64_t n_classes, int64_t stride, int64_t n_columns, const void *x,
-                        void *result);
+                        void *result, bool is_streamed);
 } ebb_softmax_table;
 #define EBB_SOFTMAX_COLUMNS 128
 

@@ -1,0 +1,141 @@
+/* Vectors of F32 and F64, as wide as the instruction set at hand, for what compilers do not find in
+ * plain loops: many short rows at once, and transposes. */
+#ifndef BACKENDS_NATIVE_VECTOR_LANES_H
+#define BACKENDS_NATIVE_VECTOR_LANES_H
+
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
+/* A square of as many rows as a row has lanes is transposed in stages: stage s exchanges the blocks
+ * of s times s beside the diagonal of each block of 2s times 2s. The lists say where lanes come
+ * from: below the width out of row i, else out of row i + s. */
+/* clang-format off */
+#define LANE_STAGES_2(X) \
+    X(1, (0, 2), (1, 3))
+#define LANE_STAGES_4(X) \
+    X(1, (0, 4, 2, 6), (1, 5, 3, 7)) \
+    X(2, (0, 1, 4, 5), (2, 3, 6, 7))
+#define LANE_STAGES_8(X) \
+    X(1, (0, 8, 2, 10, 4, 12, 6, 14), (1, 9, 3, 11, 5, 13, 7, 15)) \
+    X(2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)) \
+    X(4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15))
+#define LANE_STAGES_16(X) \
+    X(1, (0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30), \
+         (1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)) \
+    X(2, (0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29), \
+         (2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)) \
+    X(4, (0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27), \
+         (4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)) \
+    X(8, (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), \
+         (8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+/* clang-format on */
+#define LANE_LIST(...) __VA_ARGS__
+
+/* LANES_MAX: a > b ? a : b in each lane. */
+#if defined __AVX512F__
+#define LANES_BYTES 64
+#define LANES_F32 16
+#define LANES_F64 8
+#define LANE_STAGES_F32 LANE_STAGES_16
+#define LANE_STAGES_F64 LANE_STAGES_8
+#define LANES_MAX_F32(a, b) _mm512_max_ps(a, b)
+#define LANES_MAX_F64(a, b) _mm512_max_pd(a, b)
+#elif defined __AVX2__
+#define LANES_BYTES 32
+#define LANES_F32 8
+#define LANES_F64 4
+#define LANE_STAGES_F32 LANE_STAGES_8
+#define LANE_STAGES_F64 LANE_STAGES_4
+#define LANES_MAX_F32(a, b) _mm256_max_ps(a, b)
+#define LANES_MAX_F64(a, b) _mm256_max_pd(a, b)
+#else
+#define LANES_BYTES 16
+#define LANES_F32 4
+#define LANES_F64 2
+#define LANE_STAGES_F32 LANE_STAGES_4
+#define LANE_STAGES_F64 LANE_STAGES_2
+#ifdef __SSE2__
+#define LANES_MAX_F32(a, b) _mm_max_ps(a, b)
+#define LANES_MAX_F64(a, b) _mm_max_pd(a, b)
+#endif
+#endif
+
+typedef float lanes_f32 __attribute__((vector_size(LANES_BYTES)));
+typedef double lanes_f64 __attribute__((vector_size(LANES_BYTES)));
+typedef int32_t lanes_of_bits __attribute__((vector_size(LANES_BYTES)));
+
+/* The first n bytes are ones. */
+static inline lanes_of_bits lanes_mask(int64_t n)
+{
+    static const int8_t ones[2 * 64] = {
+#define ONES_16 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1
+        ONES_16, ONES_16, ONES_16, ONES_16
+#undef ONES_16
+    };
+    lanes_of_bits mask;
+    memcpy(&mask, ones + 64 - n, sizeof mask);
+    return mask;
+}
+
+#define DEFINE_LANES(T, tag, TAG)                                                                  \
+    static inline lanes_##tag lanes_load_##tag(const T *from)                                      \
+    {                                                                                              \
+        lanes_##tag x;                                                                             \
+        memcpy(&x, from, sizeof x);                                                                \
+        return x;                                                                                  \
+    }                                                                                              \
+    static inline void lanes_store_##tag(T *to, lanes_##tag x)                                     \
+    {                                                                                              \
+        memcpy(to, &x, sizeof x);                                                                  \
+    }                                                                                              \
+    /* x where the mask has ones */                                                                \
+    static inline lanes_##tag lanes_choose_##tag(lanes_of_bits mask, lanes_##tag x, lanes_##tag y) \
+    {                                                                                              \
+        return (lanes_##tag)(((lanes_of_bits)x & mask) | ((lanes_of_bits)y & ~mask));              \
+    }                                                                                              \
+    /* Lane i of the result is the sum, or the maximum, of the lanes of rows[i]. */                \
+    static inline lanes_##tag lanes_sums_##tag(lanes_##tag *rows)                                  \
+    {                                                                                              \
+        LANE_STAGES_##TAG(LANE_SUM) return rows[0];                                                \
+    }                                                                                              \
+    static inline lanes_##tag lanes_maxima_##tag(lanes_##tag *rows)                                \
+    {                                                                                              \
+        LANE_STAGES_##TAG(LANE_MAX_##TAG) return rows[0];                                          \
+    }
+#define LANE_FOLD(width, s, upper, lower, BOTH)                                                    \
+    for (int i = 0; i < (width); i += 2 * s) {                                                     \
+        const __typeof__(rows[0]) a = rows[i], b = rows[i + s];                                    \
+        rows[i] = BOTH(__builtin_shufflevector(a, b, LANE_LIST upper),                             \
+                       __builtin_shufflevector(a, b, LANE_LIST lower));                            \
+    }
+#define LANE_ADD(a, b) ((a) + (b))
+#define LANE_SUM(s, upper, lower)                                                                  \
+    LANE_FOLD((int)(sizeof *rows / sizeof rows[0][0]), s, upper, lower, LANE_ADD)
+#define LANE_MAX_F32(s, upper, lower) LANE_FOLD(LANES_F32, s, upper, lower, LANES_MAX_F32)
+#define LANE_MAX_F64(s, upper, lower) LANE_FOLD(LANES_F64, s, upper, lower, LANES_MAX_F64)
+
+#ifndef LANES_MAX_F32
+static inline lanes_f32 lanes_max_f32(lanes_f32 a, lanes_f32 b)
+{
+    for (int i = 0; i < LANES_F32; i++)
+        a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+}
+static inline lanes_f64 lanes_max_f64(lanes_f64 a, lanes_f64 b)
+{
+    for (int i = 0; i < LANES_F64; i++)
+        a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+}
+#define LANES_MAX_F32(a, b) lanes_max_f32(a, b)
+#define LANES_MAX_F64(a, b) lanes_max_f64(a, b)
+#endif
+
+DEFINE_LANES(float, f32, F32)
+DEFINE_LANES(double, f64, F64)
+
+#endif
