@@ -1,16 +1,11 @@
 /* im2col and col2im (Saitoh 2016, 7.4.3; its appendix for the latter): windows as rows, and rows
  * added up in windows. Each is the other's adjoint. */
 #define EBB_NO_LOCATIONS
+#include "ops/im2col.h"
 #include "ops/build.h"
 #include "ops/descriptors.h"
 #include "ops/rows.h"
-#include "ops/window.h"
 #include <string.h>
-
-typedef struct ebb_col2im_attrs {
-    ebb_im2col_attrs columns;
-    ebb_shape shape;
-} ebb_col2im_attrs;
 
 static ebb_window_spec spec_of(const ebb_im2col_attrs *attrs)
 {
@@ -27,6 +22,11 @@ static ebb_status read_window(const ebb_infer *infer, const ebb_im2col_attrs *at
     *w = (ebb_window){ 0 };
     ebb_status status = ebb_window_read(infer, &spec, x->rank - 2, w);
     return status ? status : ebb_window_slide(infer, x->dims + 2, false, x, w);
+}
+
+void ebb_im2col_window(const ebb_im2col_attrs *attrs, const ebb_shape *x, ebb_window *w)
+{
+    (void)read_window(NULL, attrs, x, w);
 }
 
 /* [batch * windows, channels * taps] */
@@ -125,7 +125,7 @@ static ebb_status eval_im2col(const ebb_eval *eval)
 {
     const ebb_tensor *x = &eval->inputs[0], *columns = &eval->results[0];
     walk l = { .x = &x->type.shape };
-    (void)read_window(NULL, eval->attrs, l.x, &l.w);
+    ebb_im2col_window(eval->attrs, l.x, &l.w);
     const int64_t *dims = columns->type.shape.dims;
     int64_t place = 0;
     for (int64_t row = 0, at = 0; row < dims[0]; row++)
@@ -141,7 +141,7 @@ static ebb_status eval_col2im(const ebb_eval *eval)
 {
     const ebb_tensor *columns = &eval->inputs[0], *x = &eval->results[0];
     walk l = { .x = &x->type.shape };
-    (void)read_window(NULL, &((const ebb_col2im_attrs *)eval->attrs)->columns, l.x, &l.w);
+    ebb_im2col_window(&((const ebb_col2im_attrs *)eval->attrs)->columns, l.x, &l.w);
     const int64_t *dims = columns->type.shape.dims;
     const ebb_dtype dtype = x->type.dtype;
     int64_t place = 0;

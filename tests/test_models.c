@@ -165,12 +165,12 @@ static const struct kernels_case {
     { "lenet5_1998", build_lenet5_1998, 1, 28, 1, 1 },
     { "alexnet", alexnet, 3, 224, 3, 2 },
     { "vgg11_small", vgg11_small, 3, 32, 2, 1 },
-    { "googlenet", googlenet, 3, 64, 11, 10 },
+    { "googlenet", googlenet, 3, 64, 1, 1 },
     { "resnet18_small", resnet18_small, 3, 32, 1, 1 },
     { "resnet50", resnet50, 3, 64, 1, 1 },
-    { "resnet20", resnet20, 3, 32, 4, 2 },
+    { "resnet20", resnet20, 3, 32, 1, 1 },
     { "mobilenet", build_mobilenet, 3, 64, 1, 1 },
-    { "unet", unet, 1, 32, 4, 2 },
+    { "unet", unet, 1, 32, 2, 0 },
 };
 enum { N_KERNEL_CASES = sizeof kernel_cases / sizeof *kernel_cases };
 

@@ -47,15 +47,9 @@ typedef struct tally {
     char plain[500]; /* ", op (backend)" of steps that are plain loops */
 } tally;
 
-/* Ops that have only a reference kernel. */
-static const char *const plain_ops[] = { "im2col", "col2im", "max_pool_gather", "pad_grad" };
-
 static void note_plain(tally *t, const ebb_step_info *info)
 {
     char text[100];
-    for (size_t i = 0; i < sizeof plain_ops / sizeof *plain_ops; i++)
-        if (strcmp(plain_ops[i], info->op) == 0)
-            return;
     snprintf(text, sizeof text, ", %s (%s)", info->op, info->backend);
     if (!strstr(t->plain, text))
         strncat(t->plain, text, sizeof t->plain - strlen(t->plain) - 1);

@@ -50,17 +50,23 @@ static bool is_image(const ebb_region *region, const ebb_operand *operand)
     return operand->type->shape.rank == region->inputs[0].type->shape.rank;
 }
 
+bool ebb_channels_lie_last(const ebb_operand *operand)
+{
+    const ebb_shape *shape = &operand->type->shape;
+    if (shape->rank <= 2 || ebb_layout_is_dense(&operand->layout, shape))
+        return false;
+    const ebb_layout last = ebb_layout_channels_last(shape);
+    for (int d = 0; d < shape->rank; d++)
+        if (shape->dims[d] != 1 && operand->layout.strides[d] != last.strides[d])
+            return false;
+    return true;
+}
+
 bool ebb_channels_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)
 {
     bool any = false;
-    for (int i = 0; i < region->n_inputs && !any; i++) {
-        const ebb_operand *in = &region->inputs[i];
-        const ebb_shape *shape = &in->type->shape;
-        const ebb_layout last = ebb_layout_channels_last(shape);
-        any = is_image(region, in) && shape->rank > 2 && !ebb_layout_is_dense(&in->layout, shape);
-        for (int d = 0; d < shape->rank && any; d++)
-            any = shape->dims[d] == 1 || in->layout.strides[d] == last.strides[d];
-    }
+    for (int i = 0; i < region->n_inputs && !any; i++)
+        any = is_image(region, &region->inputs[i]) && ebb_channels_lie_last(&region->inputs[i]);
     for (int i = 0; i < region->n_inputs && any; i++)
         if (is_image(region, &region->inputs[i]))
             inputs[i] = ebb_layout_channels_last(&region->inputs[i].type->shape);

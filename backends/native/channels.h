@@ -23,10 +23,14 @@ bool ebb_channel_strides_of(const ebb_operand *operand, ebb_channel_strides *str
 ebb_channel_order ebb_channel_order_of(const ebb_operand *const *operands, int n);
 /* Of a kernel that does both orders, and channels last better. */
 int ebb_channel_score(const ebb_operand *const *operands, int n);
+/* The operand is an image that fills its memory with its channels last, which is not dense. */
+bool ebb_channels_lie_last(const ebb_operand *operand);
 /* For ebb_backend.layouts: channels last for all images of the region, if one of them lies so. */
 bool ebb_channels_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 /* Two operands of one shape have their elements at the same places. */
 bool ebb_channels_lie_alike(const ebb_operand *a, const ebb_operand *b);
+/* pad and slice_grad: the result like an input with channels last, which is taken as it is. */
+bool ebb_native_spread_wish(const ebb_region *region, ebb_layout *results);
 /* The layouts that pooling would like; as ebb_channels_wish, and of large values also unasked. */
 bool ebb_native_pool_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 /* Channels last for what the convolution read. */

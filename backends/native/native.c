@@ -43,8 +43,11 @@ static const struct {
     { &ebb_op_conv_input_grad, &ebb_native_conv },
     { &ebb_op_conv_weight_grad, &ebb_native_conv },
     { &ebb_op_conv_weight_bias_grad, &ebb_native_conv },
+    { &ebb_op_im2col, &ebb_native_im2col },
+    { &ebb_op_col2im, &ebb_native_im2col },
     { &ebb_op_max_pool, &ebb_native_pool },
     { &ebb_op_max_pool_grad, &ebb_native_pool },
+    { &ebb_op_max_pool_gather, &ebb_native_pool_gather },
     { &ebb_op_avg_pool, &ebb_native_pool },
     { &ebb_op_pooled_conv_weight_grad, &ebb_native_pooled_conv },
     { &ebb_op_pooled_conv_input_grad, &ebb_native_pooled_conv },
@@ -55,6 +58,7 @@ static const struct {
     { &ebb_op_resize2d_adjoint, &ebb_native_resize },
     { &ebb_op_concat, &ebb_native_concat },
     { &ebb_op_pad, &ebb_native_spread },
+    { &ebb_op_pad_grad, &ebb_native_pad_grad },
     { &ebb_op_slice_grad, &ebb_native_spread },
     { &ebb_op_one_hot, &ebb_native_one_hot },
     { &ebb_op_gather, &ebb_native_gather },
@@ -125,8 +129,10 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
         return ebb_native_pool_wish(region, inputs, results);
     if (kind == &ebb_native_pooled_conv)
         return ebb_native_pooled_conv_wish(region, inputs, results);
+    if (kind == &ebb_native_spread)
+        return ebb_native_spread_wish(region, results);
     return (kind == &ebb_native_batch_norm || kind == &ebb_native_lrn ||
-            kind == &ebb_native_resize) &&
+            kind == &ebb_native_resize || kind == &ebb_native_concat) &&
            ebb_channels_wish(region, inputs, results);
 }
 

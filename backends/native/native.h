@@ -20,7 +20,8 @@ extern const ebb_native_kind ebb_native_iota, ebb_native_map, ebb_native_fused, 
     ebb_native_one_hot, ebb_native_argmax, ebb_native_random, ebb_native_matmul, ebb_native_norm,
     ebb_native_batch_norm, ebb_native_lrn, ebb_native_resize, ebb_native_pool, ebb_native_conv,
     ebb_native_concat, ebb_native_spread, ebb_native_gather, ebb_native_scatter, ebb_native_top_k,
-    ebb_native_fold, ebb_native_cumsum, ebb_native_pooled_conv;
+    ebb_native_fold, ebb_native_cumsum, ebb_native_pooled_conv, ebb_native_im2col,
+    ebb_native_pool_gather, ebb_native_pad_grad;
 
 /* True if there may be a loop for this op: it stands in ops/elementwise.def, or is select or cast.
  */
@@ -40,7 +41,7 @@ bool ebb_native_all_dense(const ebb_region *region);
 static inline void ebb_native_prefetch(const void *data, size_t n_bytes)
 {
     for (size_t i = 0; i < n_bytes; i += 64)
-        __builtin_prefetch((const char *)data + EBB_AHEAD_BYTES + i, 0, 2);
+        __builtin_prefetch((const char *)data + EBB_AHEAD_BYTES + i, 0, 3);
 }
 
 /* While a kernel is compiled: the instruction set that it shall use. `env` comes from the native

@@ -1,15 +1,37 @@
 /* concat, pad and slice_grad: each row of the result is made of runs of elements, which are copied
  * from wherever they lie. */
-#include "backends/native/native.h"
+#include "backends/native/channels.h"
 #include "ops/build.h"
 #include "ops/pad.h"
 #include "ops/slice.h"
 #include <string.h>
 
-static int score_any(const ebb_region *region)
+/* The result is dense, or has its channels last, which is better if inputs lie so, too. */
+static int score_result(const ebb_operand *result, bool has_last)
 {
-    (void)region;
-    return EBB_SCORE_BEST;
+    if (ebb_channels_lie_last(result))
+        return EBB_SCORE_BEST;
+    if (!ebb_layout_is_dense(&result->layout, &result->type->shape))
+        return EBB_SCORE_NONE;
+    return has_last ? EBB_SCORE_NATIVE : EBB_SCORE_BEST;
+}
+
+/* The dimensions of the result as they lie in memory, outermost first. Kernels see all operands in
+ * this order, so that for them the result is always dense. */
+static void find_order(const ebb_operand *result, int *order)
+{
+    const int rank = result->type->shape.rank;
+    const bool is_last = ebb_channels_lie_last(result);
+    for (int i = 0; i < rank; i++)
+        order[i] = !is_last || i == 0 ? i : i == rank - 1 ? 1 : i + 1;
+}
+
+static int score_concat(const ebb_region *region)
+{
+    bool has_last = false;
+    for (int i = 0; i < region->n_inputs; i++)
+        has_last = has_last || ebb_channels_lie_last(&region->inputs[i]);
+    return score_result(&region->results[0], has_last);
 }
 
 /* ---- concat: the result seen as rows, of which input i has lengths[i] elements ---- */
@@ -72,15 +94,25 @@ static ebb_status compile_concat(const ebb_region *region, const ebb_compile_env
     const ebb_type *type = region->results[0].type;
     const ebb_axis_attrs *attrs = region->attrs;
     const int axis = ebb_axis_of(attrs->axis, type->shape.rank);
+    int order[EBB_MAX_RANK];
+    find_order(&region->results[0], order);
     *state = (concat_state){ .n_inputs = region->n_inputs, .walks = walks, .lengths = lengths };
     state->bytes = ebb_dtype_bytes(type->dtype);
     state->n_elements = ebb_shape_elements(&type->shape);
     for (int i = 0; i < region->n_inputs; i++) {
         const ebb_operand *input = &region->inputs[i];
-        walks[i] = ebb_walk_make(&input->type->shape, input->layout.strides, state->bytes);
+        ebb_shape shape = { .rank = type->shape.rank };
+        int64_t strides[EBB_MAX_RANK];
+        bool is_behind = false;
         lengths[i] = 1;
-        for (int d = axis; d < type->shape.rank; d++)
-            lengths[i] *= input->type->shape.dims[d];
+        for (int d = 0; d < shape.rank; d++) {
+            shape.dims[d] = input->type->shape.dims[order[d]];
+            strides[d] = input->layout.strides[order[d]];
+            is_behind = is_behind || order[d] == axis;
+            if (is_behind)
+                lengths[i] *= shape.dims[d];
+        }
+        walks[i] = ebb_walk_make(&shape, strides, state->bytes);
         state->length += lengths[i];
     }
     kernel->n_threads = state->n_threads =
@@ -91,7 +123,7 @@ static ebb_status compile_concat(const ebb_region *region, const ebb_compile_env
     return EBB_OK;
 }
 
-const ebb_native_kind ebb_native_concat = { score_any, compile_concat };
+const ebb_native_kind ebb_native_concat = { score_concat, compile_concat };
 
 /* ---- pad and slice_grad: an element comes from one of the input, or is a constant ---- */
 
@@ -236,12 +268,14 @@ static ebb_status compile_spread(const ebb_region *region, const ebb_compile_env
         ebb_slice_ranges(&((const ebb_slice_grad_attrs *)region->attrs)->slice, out, ranges);
     }
     state->dims[0] = state->sizes[0] = state->strides[0] = state->steps[0] = 1; /* of a scalar */
+    int order[EBB_MAX_RANK];
+    find_order(&region->results[0], order);
     for (int d = 0; d < out->rank; d++) {
-        state->dims[d] = out->dims[d];
-        state->sizes[d] = in->dims[d];
-        state->strides[d] = input->layout.strides[d];
-        state->starts[d] = ranges[d].start;
-        state->steps[d] = ranges[d].step;
+        state->dims[d] = out->dims[order[d]];
+        state->sizes[d] = in->dims[order[d]];
+        state->strides[d] = input->layout.strides[order[d]];
+        state->starts[d] = ranges[order[d]].start;
+        state->steps[d] = ranges[order[d]].step;
     }
     if (state->rank == 0)
         state->rank = 1;
@@ -255,4 +289,25 @@ static ebb_status compile_spread(const ebb_region *region, const ebb_compile_env
     return EBB_OK;
 }
 
-const ebb_native_kind ebb_native_spread = { score_any, compile_spread };
+/* The input's channels have stride 1, though there may be gaps between its pixels. */
+static bool has_channels_last(const ebb_operand *input)
+{
+    const ebb_shape *shape = &input->type->shape;
+    return shape->rank > 2 && shape->dims[1] > 1 && input->layout.strides[1] == 1 &&
+           !ebb_layout_is_dense(&input->layout, shape);
+}
+
+static int score_spread(const ebb_region *region)
+{
+    return score_result(&region->results[0], has_channels_last(&region->inputs[0]));
+}
+
+bool ebb_native_spread_wish(const ebb_region *region, ebb_layout *results)
+{
+    if (!has_channels_last(&region->inputs[0]))
+        return false;
+    results[0] = ebb_layout_channels_last(&region->results[0].type->shape);
+    return true;
+}
+
+const ebb_native_kind ebb_native_spread = { score_spread, compile_spread };
