@@ -298,16 +298,17 @@ START_TEST(test_transposes)
     enum { ROOM = 10000 };
     static uint32_t from[ROOM];
     static _Alignas(64) uint32_t to[ROOM];
-    static const int64_t sizes[] = { 0, 1, 3, 4, 8, 15, 16, 17, 31, 32 };
+    static const int64_t sizes[] = { 0, 1, 3, 4, 7, 8, 12, 13, 15, 16 };
+    static const int64_t lasts[] = { 0, 1, 3, 8, 15, 16, 17, 31, 32, 160 };
     const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
     if (!isa)
         SKIP_TEST("this processor has no instruction set %d", _i);
     for (uint32_t i = 0; i < ROOM; i++)
         from[i] = i;
     for (int c = 0; c < 10 * 10 * 4; c++) {
-        const int64_t m = sizes[c % 10], n = sizes[c / 10 % 10] + c % 3 * 48; /* i, j */
+        const int64_t m = sizes[c % 10], n = lasts[c / 10 % 10] + c % 3 * 48; /* i, j */
         const bool is_streamed = c / 100 % 2, is_loose = c / 200;
-        const int64_t from_last = is_loose ? m + 3 : 64, to_near = is_loose ? n + 5 : 144;
+        const int64_t from_last = is_loose ? m + 3 : 16, to_near = is_loose ? n + 5 : 256;
         memset(to, 0xFF, sizeof to);
         isa->move->transpose(
             &(ebb_transposed){ from + 1, to, from_last, to_near, m, n, is_streamed });

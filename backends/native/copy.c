@@ -6,12 +6,17 @@
 /* The blocks in which a transposed operand is copied. */
 #define NEAR_BLOCK EBB_TRANSPOSED_NEAR
 #define LAST_BLOCK EBB_TRANSPOSED_LAST
+/* Rows that lie a multiple of this apart share so few places of the caches that the next block of
+ * as many would push this one out. */
+#define CROWDED_BYTES 2048
+#define CROWDED_BLOCK 64
 
 typedef struct copy_state {
     ebb_walk walk;
     /* Transposed: dimension `near` of the walk, not the last, has the smallest stride. */
     bool is_transposed;
     int near;
+    int64_t last_block; /* at most LAST_BLOCK */
     int64_t near_blocks, last_blocks, n_tasks;
     int64_t result_strides[EBB_MAX_RANK];
     int64_t offset_bytes; /* of the first element, from where the input is */
@@ -83,7 +88,7 @@ static void copy_blocks(void *context, int index, int n)
     for (int64_t task = begin; task < end; task++) {
         int64_t rest = task / state->near_blocks;
         int64_t i = task % state->near_blocks * NEAR_BLOCK;
-        int64_t j = rest % state->last_blocks * LAST_BLOCK;
+        int64_t j = rest % state->last_blocks * state->last_block;
         int64_t from = i * walk->strides[near] + j * walk->strides[last];
         int64_t to = i * state->result_strides[near] + j;
         rest /= state->last_blocks;
@@ -96,7 +101,7 @@ static void copy_blocks(void *context, int index, int n)
         }
         int64_t n_near = walk->dims[near] - i, n_last = walk->dims[last] - j;
         n_near = n_near < NEAR_BLOCK ? n_near : NEAR_BLOCK;
-        n_last = n_last < LAST_BLOCK ? n_last : LAST_BLOCK;
+        n_last = n_last < state->last_block ? n_last : state->last_block;
         const char *source = (const char *)call->inputs[0] + state->offset_bytes + from * bytes;
         char *target = (char *)call->results[0] + to * bytes;
         if (bytes == 4 && walk->strides[near] == 1) {
@@ -154,7 +159,10 @@ static ebb_status compile_layout(const ebb_region *region, const ebb_layout *lay
     state->is_transposed = state->near != last && walk->dims[last] >= 4;
     if (state->is_transposed) {
         state->near_blocks = (walk->dims[state->near] + NEAR_BLOCK - 1) / NEAR_BLOCK;
-        state->last_blocks = (walk->dims[last] + LAST_BLOCK - 1) / LAST_BLOCK;
+        state->last_block = walk->strides[last] * (int64_t)walk->element_bytes % CROWDED_BYTES
+                                ? LAST_BLOCK
+                                : CROWDED_BLOCK;
+        state->last_blocks = (walk->dims[last] + state->last_block - 1) / state->last_block;
         state->n_tasks = state->near_blocks * state->last_blocks;
         for (int i = 0; i < last; i++)
             if (i != state->near)

@@ -2,7 +2,6 @@
 #include "backends/native/native.h"
 #include "ops/index.h"
 #include "ops/loss.h"
-#include <string.h>
 
 typedef struct loss_state {
     const ebb_softmax_table *table;
@@ -12,17 +11,30 @@ typedef struct loss_state {
     bool has_rows; /* targets are rows, not labels */
     bool has_weights;
     int64_t n_rows, n_classes;
+    /* Rows whose losses are added up before those of other blocks; depends on the shape alone, so
+     * that the sum does not depend on the number of threads. */
+    int64_t block, n_blocks;
     int n_threads;
 } loss_state;
+
+#define MOST_ROWS 1024 /* of a block */
+#define BLOCK_ELEMENTS 16384
 
 static bool is_ignored(const loss_state *state, int64_t label)
 {
     return state->attrs.ignore && label == state->attrs.ignore_index;
 }
 
-/* For one type: the loss of a row; losses of rows begin..end-1, with scratch for each row: its
- * loss; its maximum; the logarithm of the sum of exp(x - maximum); and the sum of the labels'
- * weights. */
+static void put(const loss_state *state, const ebb_call *call, int64_t i, double value)
+{
+    if (state->dtype == EBB_F32)
+        ((float *)call->results[0])[i] = (float)value;
+    else
+        ((double *)call->results[0])[i] = value;
+}
+
+/* For one type: the loss of a row; the sum of those of rows begin..end-1, at most MOST_ROWS, which
+ * also go to the result if nothing reduces them; and the sum of the labels' weights. */
 #define LOSS_OF_TYPE(T, row_loss, losses_of_rows, sum_weights)                                     \
     /* label -1: `target` is given */                                                              \
     static double row_loss(const loss_state *state, const T *row, const T *target, int64_t label,  \
@@ -40,24 +52,28 @@ static bool is_ignored(const loss_state *state, int64_t label)
         }                                                                                          \
         return loss;                                                                               \
     }                                                                                              \
-    static void losses_of_rows(const loss_state *state, const ebb_call *call, int64_t begin,       \
-                               int64_t end)                                                        \
+    static double losses_of_rows(const loss_state *state, const ebb_call *call, int64_t begin,     \
+                                 int64_t end)                                                      \
     {                                                                                              \
         const int64_t n_classes = state->n_classes;                                                \
         const T *x = call->inputs[0], *weights = state->has_weights ? call->inputs[2] : NULL;      \
-        double *losses = call->scratch;                                                            \
-        T *largest = (T *)(void *)(losses + state->n_rows), *logs = largest + state->n_rows;       \
         const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };         \
-        state->table->log_sum_rows(end - begin, n_classes, x + begin * n_classes, largest + begin, \
-                                   logs + begin);                                                  \
+        T largest[MOST_ROWS], logs[MOST_ROWS];                                                     \
+        double sum = 0;                                                                            \
+        state->table->log_sum_rows(end - begin, n_classes, x + begin * n_classes, largest, logs);  \
         for (int64_t i = begin; i < end; i++) {                                                    \
             const int64_t label = state->has_rows ? -1 : ebb_index_at(&labels, i);                 \
             const T *target = state->has_rows ? (const T *)call->inputs[1] + i * n_classes : NULL; \
-            losses[i] = is_ignored(state, label)                                                   \
-                            ? 0                                                                    \
-                            : row_loss(state, x + i * n_classes, target, label, weights,           \
-                                       (double)largest[i] + (double)logs[i]);                      \
+            const double loss =                                                                    \
+                is_ignored(state, label)                                                           \
+                    ? 0                                                                            \
+                    : row_loss(state, x + i * n_classes, target, label, weights,                   \
+                               (double)largest[i - begin] + (double)logs[i - begin]);              \
+            if (state->attrs.reduction == EBB_REDUCTION_NONE)                                      \
+                put(state, call, i, loss);                                                         \
+            sum += loss;                                                                           \
         }                                                                                          \
+        return sum;                                                                                \
     }                                                                                              \
     static double sum_weights(const loss_state *state, const ebb_call *call)                       \
     {                                                                                              \
@@ -78,9 +94,49 @@ static void loss_part(void *context, int index, int n)
 {
     const ebb_call *call = context;
     const loss_state *state = call->state;
+    double *sums = call->scratch;
     int64_t begin, end;
-    ebb_parallel_part(state->n_rows, index, n, &begin, &end);
-    (state->dtype == EBB_F32 ? losses_f32 : losses_f64)(state, call, begin, end);
+    ebb_parallel_part(state->n_blocks, index, n, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t first = i * state->block, left = state->n_rows - first;
+        sums[i] = (state->dtype == EBB_F32 ? losses_f32 : losses_f64)(
+            state, call, first, first + (left < state->block ? left : state->block));
+    }
+}
+
+/* Whether a block has a wrong label, as a number. */
+static void check_part(void *context, int index, int n)
+{
+    const ebb_call *call = context;
+    const loss_state *state = call->state;
+    const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };
+    double *are_wrong = call->scratch;
+    int64_t begin, end;
+    ebb_parallel_part(state->n_blocks, index, n, &begin, &end);
+    for (int64_t block = begin; block < end; block++) {
+        const int64_t first = block * state->block, left = state->n_rows - first;
+        const int64_t last = first + (left < state->block ? left : state->block);
+        bool is_wrong = false;
+        for (int64_t i = first; i < last; i++) {
+            const int64_t label = ebb_index_at(&labels, i);
+            is_wrong = is_wrong | (((uint64_t)label >= (uint64_t)state->n_classes) &
+                                   !is_ignored(state, label));
+        }
+        are_wrong[block] = is_wrong;
+    }
+}
+
+/* All labels, by all threads; one by one only to say which is wrong. */
+static ebb_status check_labels(const loss_state *state, const ebb_call *call)
+{
+    const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };
+    const double *are_wrong = call->scratch;
+    bool is_wrong = false;
+    ebb_parallel(state->n_threads, check_part, (void *)call);
+    for (int64_t i = 0; i < state->n_blocks; i++)
+        is_wrong = is_wrong || are_wrong[i] != 0;
+    return is_wrong ? ebb_labels_check(&labels, state->n_classes, &state->attrs, call->error)
+                    : EBB_OK;
 }
 
 /* What the mean divides by. */
@@ -97,32 +153,23 @@ static double find_divisor(const loss_state *state, const ebb_call *call)
     return (double)n;
 }
 
-static void put(const loss_state *state, const ebb_call *call, int64_t i, double value)
-{
-    if (state->dtype == EBB_F32)
-        ((float *)call->results[0])[i] = (float)value;
-    else
-        ((double *)call->results[0])[i] = value;
-}
-
 static ebb_status run_loss(const ebb_call *call)
 {
     const loss_state *state = call->state;
-    double *losses = call->scratch, sum = 0;
+    const double *sums = call->scratch;
+    double sum = 0;
     if (!state->has_rows) {
-        const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };
-        ebb_status status = ebb_labels_check(&labels, state->n_classes, &state->attrs, call->error);
+        ebb_status status = check_labels(state, call);
         if (status)
             return status;
     }
-    if (state->n_rows > 0 && state->n_classes > 0)
+    if (state->n_classes > 0) {
         ebb_parallel(state->n_threads, loss_part, (void *)call);
-    else
-        memset(losses, 0, (size_t)state->n_rows * sizeof *losses);
-    for (int64_t i = 0; i < state->n_rows; i++) {
-        if (state->attrs.reduction == EBB_REDUCTION_NONE)
-            put(state, call, i, losses[i]);
-        sum += losses[i];
+        for (int64_t i = 0; i < state->n_blocks; i++)
+            sum += sums[i];
+    } else if (state->attrs.reduction == EBB_REDUCTION_NONE) {
+        for (int64_t i = 0; i < state->n_rows; i++)
+            put(state, call, i, 0);
     }
     if (state->attrs.reduction == EBB_REDUCTION_MEAN)
         sum /= find_divisor(state, call);
@@ -147,8 +194,10 @@ static ebb_status compile_loss(const ebb_region *region, const ebb_compile_env *
     state->has_weights = region->n_inputs > 2;
     state->n_rows = type->shape.dims[0];
     state->n_classes = type->shape.dims[1];
-    kernel->scratch_bytes =
-        (size_t)state->n_rows * (sizeof(double) + 2 * ebb_dtype_bytes(type->dtype));
+    state->block = BLOCK_ELEMENTS / (state->n_classes > 0 ? state->n_classes : 1);
+    state->block = state->block < 1 ? 1 : state->block > MOST_ROWS ? MOST_ROWS : state->block;
+    state->n_blocks = (state->n_rows + state->block - 1) / state->block;
+    kernel->scratch_bytes = (size_t)state->n_blocks * sizeof(double);
     kernel->n_threads = state->n_threads =
         ebb_native_threads(region, state->n_rows * state->n_classes, EBB_COSTLY_WORK);
     kernel->run = run_loss;

@@ -2,25 +2,15 @@
  * threads. */
 #include "ops/random.h"
 #include "backends/native/native.h"
-#include "ops/philox.h"
 
 typedef struct random_state {
     ebb_dtype dtype;
     bool is_normal;
+    bool is_streamed; /* past the caches */
+    const ebb_random_table *table;
     int64_t seed, stream, n_elements;
     int n_threads;
 } random_state;
-
-/* Whole blocks of four words at once. */
-static void fill_uniform_f32(ebb_random_key key, int64_t begin, int64_t end, float *out)
-{
-    for (int64_t i = begin; i < end; i += 4) {
-        uint32_t words[4];
-        ebb_philox(key.seed, key.stream, key.counter, (uint32_t)(i / 4), words);
-        for (int64_t j = 0; j < 4 && i + j < end; j++)
-            out[i + j] = ebb_philox_f32(words[j]);
-    }
-}
 
 static void random_part(void *context, int index, int n)
 {
@@ -35,7 +25,12 @@ static void random_part(void *context, int index, int n)
     if (begin >= end)
         return;
     if (state->dtype == EBB_F32 && !state->is_normal)
-        fill_uniform_f32(key, begin, end, call->results[0]);
+        state->table->uniform_f32(&(ebb_random_blocks){ .seed = key.seed,
+                                                        .stream = key.stream,
+                                                        .counter = key.counter,
+                                                        .first = (uint32_t)(begin / 4),
+                                                        .is_streamed = state->is_streamed },
+                                  end - begin, (float *)call->results[0] + begin);
     else
         ebb_random_fill(state->dtype, state->is_normal, key, begin, end - begin,
                         (char *)call->results[0] + (size_t)begin * ebb_dtype_bytes(state->dtype));
@@ -66,6 +61,8 @@ static ebb_status compile_random(const ebb_region *region, const ebb_compile_env
     state->seed = attrs->seed;
     state->stream = attrs->stream;
     state->n_elements = ebb_shape_elements(&attrs->type.shape);
+    state->table = ebb_native_isa(env)->random;
+    state->is_streamed = ebb_type_bytes(&attrs->type) >= EBB_STREAM_BYTES;
     kernel->n_threads = state->n_threads =
         ebb_native_threads(region, state->n_elements, EBB_COSTLY_WORK / 8);
     kernel->run = run_random;

@@ -1,5 +1,6 @@
 /* layer_norm, rms_norm and their gradients over rows, for F64 and F32. */
 #include "backends/native/vector/isa.h"
+#include "backends/native/vector/lanes.h"
 #include "backends/native/vector/stream.h"
 #include <math.h>
 

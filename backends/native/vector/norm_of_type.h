@@ -60,11 +60,89 @@ static NAME(centre) NAME(measure)(const ebb_norm_rows *rows, const T *x, T *r)
 /* Elements of a row that go to the result at a time. */
 #define PIECE ((int64_t)(2048 / sizeof(T)))
 
+/* ---- short rows of whole vectors, as many side by side as a vector has lanes ---- */
+
+#define WIDTH ((int64_t)(LANES_BYTES / sizeof(T)))
+#define SHORT_ROW 128
+
+/* As measure, of n_rows <= WIDTH rows. */
+static void NAME(measure_group)(const ebb_norm_rows *rows, int64_t n_rows, const T *x,
+                                NAME(centre) * centres, T *factors)
+{
+    const double n = (double)rows->n;
+    NAME(lanes) vectors[LANES_BYTES / sizeof(T)];
+    T sums[LANES_BYTES / sizeof(T)];
+    for (int64_t i = 0; i < WIDTH; i++)
+        centres[i] = (NAME(centre)){ 0, 0 };
+    if (rows->is_centred) {
+        for (int64_t i = 0; i < WIDTH; i++) {
+            const T *row = x + (i < n_rows ? i : n_rows - 1) * rows->n;
+            vectors[i] = NAME(lanes_load)(row);
+            for (int64_t k = WIDTH; k < rows->n; k += WIDTH)
+                vectors[i] += NAME(lanes_load)(row + k);
+        }
+        NAME(lanes_store)(sums, NAME(lanes_sums)(vectors));
+        for (int64_t i = 0; i < WIDTH; i++) {
+            const double mean = (double)sums[i] / n;
+            centres[i].high = (T)mean;
+            centres[i].low = (T)(mean - (double)centres[i].high);
+        }
+    }
+    for (int64_t i = 0; i < WIDTH; i++) {
+        const T *row = x + (i < n_rows ? i : n_rows - 1) * rows->n;
+        const NAME(lanes) high = (NAME(lanes)){ 0 } + centres[i].high;
+        const NAME(lanes) low = (NAME(lanes)){ 0 } + centres[i].low;
+        vectors[i] = (NAME(lanes)){ 0 };
+        for (int64_t k = 0; k < rows->n; k += WIDTH) {
+            const NAME(lanes) u = (NAME(lanes_load)(row + k) - high) - low;
+            vectors[i] += u * u;
+        }
+    }
+    NAME(lanes_store)(sums, NAME(lanes_sums)(vectors));
+    for (int64_t i = 0; i < WIDTH; i++)
+        factors[i] = (T)(1 / sqrt((double)sums[i] / n + rows->epsilon));
+}
+
+static void NAME(norm_short_rows)(const ebb_norm_rows *rows, const T *x, const T *scale,
+                                  const T *shift, void *result)
+{
+    const int64_t n = rows->n;
+    NAME(centre) centres[LANES_BYTES / sizeof(T)];
+    T factors[LANES_BYTES / sizeof(T)];
+    sink out;
+    sink_start(&out, result, rows->is_streamed);
+    for (int64_t begin = 0; begin < rows->n_rows; begin += WIDTH) {
+        const int64_t n_rows = rows->n_rows - begin < WIDTH ? rows->n_rows - begin : WIDTH;
+        ask_ahead(x + begin * n, WIDTH * n * (int64_t)sizeof(T));
+        NAME(measure_group)(rows, n_rows, x + begin * n, centres, factors);
+        for (int64_t i = 0; i < n_rows; i++) {
+            const T *row = x + (begin + i) * n;
+            T *y = sink_place(&out);
+            const NAME(lanes) high = (NAME(lanes)){ 0 } + centres[i].high;
+            const NAME(lanes) low = (NAME(lanes)){ 0 } + centres[i].low;
+            const NAME(lanes) r = (NAME(lanes)){ 0 } + factors[i];
+            for (int64_t k = 0; k < n; k += WIDTH) {
+                NAME(lanes) u = (NAME(lanes_load)(row + k) - high) - low;
+                u = u * r * NAME(lanes_load)(scale + k);
+                NAME(lanes_store)(y + k, shift ? u + NAME(lanes_load)(shift + k) : u);
+            }
+            sink_take(&out, (size_t)n * sizeof(T));
+        }
+    }
+    sink_finish(&out);
+}
+
+/* ---- rows ---- */
+
 static void NAME(norm_rows)(const ebb_norm_rows *rows, const void *x_data, const void *scale_data,
                             const void *shift_data, void *result)
 {
     const T *x = x_data, *scale = scale_data, *shift = shift_data;
     const int64_t n = rows->n;
+    if (n <= SHORT_ROW && n % WIDTH == 0) {
+        NAME(norm_short_rows)(rows, x, scale, shift, result);
+        return;
+    }
     T r;
     sink out;
     sink_start(&out, result, rows->is_streamed);
@@ -127,5 +205,7 @@ const ebb_norm_table ISA_NAME(NAME(ebb_norm)) = {
 #undef CHUNK
 #undef PIECE
 #undef LANES
+#undef WIDTH
+#undef SHORT_ROW
 #undef T
 #undef TAG

@@ -224,8 +224,8 @@ typedef struct ebb_transposed {
         n_last;       /* of i, at most EBB_TRANSPOSED_NEAR; of j, at most EBB_TRANSPOSED_LAST */
     bool is_streamed; /* past the caches */
 } ebb_transposed;
-#define EBB_TRANSPOSED_NEAR 64
-#define EBB_TRANSPOSED_LAST 128
+#define EBB_TRANSPOSED_NEAR 16
+#define EBB_TRANSPOSED_LAST 256
 typedef struct ebb_move_table {
     /* Copies with stores that go past the caches: for what is too large to stay there. Other
      * threads may read it after finish_stream, which the writing thread calls. */
@@ -234,10 +234,21 @@ typedef struct ebb_move_table {
     void (*transpose)(const ebb_transposed *t);
 } ebb_move_table;
 
+/* Numbers of ops/philox.h: block number `first` and those after it. */
+typedef struct ebb_random_blocks {
+    uint64_t seed, counter;
+    uint32_t stream, first;
+    bool is_streamed; /* past the caches */
+} ebb_random_blocks;
+typedef struct ebb_random_table {
+    void (*uniform_f32)(const ebb_random_blocks *blocks, int64_t n, float *out);
+} ebb_random_table;
+
 typedef struct ebb_vector_isa {
     const char *name;
     const ebb_map_table *map;
     const ebb_move_table *move;
+    const ebb_random_table *random;
     const ebb_reduce_table *reduce_f64, *reduce_f32;
     const ebb_softmax_table *softmax_f64, *softmax_f32;
     const ebb_norm_table *norm_f64, *norm_f32;
