@@ -210,7 +210,7 @@ static void NAME(group_apply)(int64_t n_rows, int64_t n, const T *x, const T *fi
         const NAME(lanes) b = (NAME(lanes)){ 0 } + (second ? second[i] : 0);
         for (int64_t j = i * n; j < (i + 1) * n; j += WIDTH)
             NAME(lanes_store)
-            (result + j, second ? (NAME(lanes_load)(x + j) - a) - b : NAME(lanes_load)(x + j) * a);
+        (result + j, second ? (NAME(lanes_load)(x + j) - a) - b : NAME(lanes_load)(x + j) * a);
     }
 }
 
