@@ -86,7 +86,7 @@ DEFINE_WIDTH(1)
 #ifdef MASKED
 #define EACH_PIECE(name, ...)                                                                      \
     for (int64_t c = 0; c < n; c += 16)                                                            \
-    name##_masked(n - c >= 16 ? 0xffff : (__mmask16)((1 << (n - c)) - 1), c, __VA_ARGS__)
+    name##_masked((__mmask16)(n - c >= 16 ? 0xffff : (1 << (n - c)) - 1), c, __VA_ARGS__)
 #else
 #define EACH_PIECE(name, ...)                                                                      \
     do {                                                                                           \
