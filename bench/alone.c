@@ -124,10 +124,14 @@ static void make_conv(primitive parts[PARTS], const shape_case *c, dnnl_engine_t
     need(dn_desc_tagged(&y, 4, y_dims, dnnl_f32, dnnl_format_tag_any), "y");
     const dn_view vx = dn_desc_view(&x), vw = dn_desc_view(&w), vy = dn_desc_view(&y);
     dnnl_primitive_desc_t forward, data, weights;
-    need(dn_conv_forward(&forward, engine, dnnl_forward_training, vx, vw, NULL, vy, &window, attr),
+    need(dn_conv_forward(&forward, engine, dnnl_forward_training, dnnl_convolution_direct, vx, vw,
+                         NULL, vy, &window, attr),
          "conv");
-    need(dn_conv_backward_data(&data, engine, vx, vw, vy, &window, forward, attr), "conv data");
-    need(dn_conv_backward_weights(&weights, engine, vx, vw, NULL, vy, &window, forward, attr),
+    need(dn_conv_backward_data(&data, engine, dnnl_convolution_direct, vx, vw, vy, &window, forward,
+                               attr),
+         "conv data");
+    need(dn_conv_backward_weights(&weights, engine, dnnl_convolution_direct, vx, vw, NULL, vy,
+                                  &window, forward, attr),
          "conv weights");
     add_argument(&parts[0], engine, dn_query(forward, dnnl_query_src_md), DNNL_ARG_SRC);
     add_argument(&parts[0], engine, dn_query(forward, dnnl_query_weights_md), DNNL_ARG_WEIGHTS);

@@ -5,6 +5,7 @@
  *   ebb-bench --case NAME [--threads N] [--mode train|infer|both] [--secs S] [--losses K]
  *             [--backend B] [--fusion on|off] [--profile op|scope|kernel|step]
  *             [--memory-budget BYTES] [--freeze on|off]
+ *             [--autotune off|on|winograd] [--autotune-cache FILE]
  *   ebb-bench --list [train|infer]
  *
  * Times are medians of single runs, in milliseconds. With --profile a table of where they went
@@ -67,7 +68,9 @@ typedef struct options {
     const char *mode, *backend;
     int n_threads, n_losses;
     double seconds;
-    bool skip_fusion, skip_freeze;
+    bool skip_fusion, skip_freeze, autotune;
+    double conv_error; /* --autotune winograd */
+    const char *autotune_cache;
     int64_t memory_budget;
     int profile; /* -1: none; else an ebb_profile_by */
 } options;
@@ -107,6 +110,11 @@ static options parse_options(int argc, char **argv)
             o.n_losses = atoi(value);
         else if (!strcmp(argv[i], "--memory-budget"))
             o.memory_budget = strtoll(value, NULL, 10);
+        else if (!strcmp(argv[i], "--autotune")) {
+            o.autotune = strcmp(value, "off") != 0;
+            o.conv_error = strcmp(value, "winograd") ? 0 : 1e-4;
+        } else if (!strcmp(argv[i], "--autotune-cache"))
+            o.autotune_cache = value;
         else if (!strcmp(argv[i], "--fusion"))
             o.skip_fusion = strcmp(value, "off") == 0;
         else if (!strcmp(argv[i], "--freeze"))
@@ -196,6 +204,9 @@ static void start_bench(bench *b, const options *o, bool training, ebb_store **s
                                             .backend = o->backend,
                                             .skip_fusion = o->skip_fusion,
                                             .memory_budget = o->memory_budget,
+                                            .autotune = o->autotune,
+                                            .autotune_cache = o->autotune_cache,
+                                            .conv_error = o->conv_error,
                                             .profile = o->profile >= 0,
                                             .n_threads = o->n_threads },
                     &b->executable))

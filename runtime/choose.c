@@ -1,5 +1,6 @@
 /* Which backend computes a region, and in which of several layouts. */
 #include "runtime/choose.h"
+#include "runtime/tune.h"
 
 #include <string.h>
 
@@ -52,6 +53,25 @@ static size_t copied_bytes(const ebb_variant *first, const ebb_variant *variant)
     return bytes;
 }
 
+/* With the choice of the tuner, if there is one; the backend may refuse it. */
+static ebb_status compile_region(ebb_executable *e, const ebb_backend *backend,
+                                 const ebb_compile_env *env, const ebb_region *region,
+                                 ebb_kernel *kernel)
+{
+    ebb_compile_env tuned = *env;
+    if (e->tuner) {
+        ebb_status status = ebb_tuner_choose(e, backend, region, &tuned.choice);
+        if (status)
+            return status;
+    }
+    *kernel = (ebb_kernel){ 0 };
+    ebb_status status = backend->compile(backend, region, &tuned, kernel);
+    if (status != EBB_UNSUPPORTED || !tuned.choice)
+        return status;
+    *kernel = (ebb_kernel){ 0 };
+    return backend->compile(backend, region, env, kernel);
+}
+
 ebb_status ebb_choose_kernel(ebb_executable *e, const ebb_compile_env *env,
                              const ebb_variant *variants, int n_variants, ebb_kernel *kernel,
                              const ebb_backend **backend, int *chosen)
@@ -82,9 +102,8 @@ ebb_status ebb_choose_kernel(ebb_executable *e, const ebb_compile_env *env,
             return EBB_UNSUPPORTED;
         *backend = e->backends[best_backend];
         *chosen = best_variant;
-        *kernel = (ebb_kernel){ 0 };
         ebb_status status =
-            (*backend)->compile(*backend, &variants[best_variant].region, env, kernel);
+            compile_region(e, *backend, env, &variants[best_variant].region, kernel);
         if (status != EBB_UNSUPPORTED)
             return status;
         scores[best_variant][best_backend] = EBB_SCORE_NONE;

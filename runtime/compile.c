@@ -5,7 +5,7 @@
 #include "ops/descriptors.h"
 #include "ops/random.h"
 #include "passes/passes.h"
-#include "runtime/runtime.h"
+#include "runtime/tune.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -486,6 +486,8 @@ static ebb_status compile_graph(ebb_executable *e, const ebb_graph *graph,
     const ebb_planner planner = { prepare, plan, &p };
     ebb_status status = check_options(e, graph, options);
     if (!status)
+        status = ebb_tuner_start(e, options);
+    if (!status)
         status = list_user_nodes(e, graph, options);
     if (!status && options->memory_budget)
         status = ebb_executable_fit(e, (size_t)options->memory_budget, &planner, &dump);
@@ -535,6 +537,7 @@ ebb_status ebb_compile(ebb_graph *graph, const ebb_compile_options *options,
     ebb_arena_init(&e->arena, options->allocator);
     int64_t store_size = ebb_store_size(options->store);
     status = compile_graph(e, graph, options);
+    ebb_tuner_stop(e);
     if (status) {
         if (options->store)
             ebb_store_shrink(options->store, store_size);

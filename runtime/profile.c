@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-static int64_t now_ns(void)
+int64_t ebb_now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -49,11 +49,11 @@ ebb_status ebb_profile_tasks(ebb_executable *e, size_t begin, size_t end, size_t
 {
     ebb_profile *profile = e->profile;
     profile->n_runs += begin == 0;
-    int64_t start = now_ns();
+    int64_t start = ebb_now_ns();
     for (size_t at = begin; at < end; at++) {
         const ebb_task *task = &e->tasks[at];
         ebb_status status = task->run(&task->call);
-        const int64_t stop = now_ns(), taken = stop - start;
+        const int64_t stop = ebb_now_ns(), taken = stop - start;
         ebb_step_time *time = &profile->times[at];
         time->least_ns = time->n_runs && time->least_ns < taken ? time->least_ns : taken;
         time->total_ns += taken;

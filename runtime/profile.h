@@ -8,6 +8,9 @@
 
 #define EBB_PROFILE_EVENTS 65536
 
+/* Of a clock that only goes forward. */
+int64_t ebb_now_ns(void);
+
 typedef struct ebb_step_time {
     int64_t n_runs, total_ns, least_ns;
 } ebb_step_time;

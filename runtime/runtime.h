@@ -7,6 +7,7 @@
  *   lower.c       graph -> steps with kernels, and the buffers they use
  *   arrange.c     the layouts in which a node may be computed; layout.c: layouts without gaps
  *   choose.c      which backend computes a node, in which of them
+ *   tune.c        the fastest of the ways in which it can; tune_cache.c: a file of such choices
  *   order.c       where steps stand, which may write variables, what lives when
  *   memory.c      where everything will lie; plan.c: lifetimes to offsets
  *   budget.c      what is computed again to fit a memory budget
@@ -157,6 +158,7 @@ struct ebb_executable {
     ebb_rematerialize recompute; /* what is computed again, to fit a memory budget */
     ebb_rematerialize_cost recompute_cost;
     bool check_finite;
+    struct ebb_tuner *tuner; /* while compiling with autotune */
 
     const ebb_backend *const *backends;
     int n_backends, n_threads;

@@ -16,6 +16,7 @@
 #include <oneapi/dnnl/dnnl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #if DNNL_VERSION_MAJOR < 2 || (DNNL_VERSION_MAJOR == 2 && DNNL_VERSION_MINOR < 6)
@@ -138,46 +139,48 @@ typedef struct dn_window {
     dnnl_dims_t strides, dilates, begin, end;
 } dn_window;
 
-/* `bias` may be NULL. */
+/* `bias` may be NULL. `algorithm`, here and below: dnnl_convolution_direct, or (2.6 to 3.1)
+ * dnnl_convolution_winograd. */
 static inline dnnl_status_t dn_conv_forward(dn_pd pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
-                                            dn_view src, dn_view weights, dn_view bias, dn_view dst,
-                                            const dn_window *w, const_dnnl_primitive_attr_t attr)
+                                            dnnl_alg_kind_t algorithm, dn_view src, dn_view weights,
+                                            dn_view bias, dn_view dst, const dn_window *w,
+                                            const_dnnl_primitive_attr_t attr)
 {
 #if DN_V2
     DN_CREATE(convolution,
-              dnnl_dilated_convolution_forward_desc_init(&d, prop, dnnl_convolution_direct, src,
-                                                         weights, bias, dst, w->strides, w->dilates,
-                                                         w->begin, w->end),
+              dnnl_dilated_convolution_forward_desc_init(&d, prop, algorithm, src, weights, bias,
+                                                         dst, w->strides, w->dilates, w->begin,
+                                                         w->end),
               NULL);
 #else
-    return dnnl_convolution_forward_primitive_desc_create(pd, engine, prop, dnnl_convolution_direct,
-                                                          src, weights, bias, dst, w->strides,
-                                                          w->dilates, w->begin, w->end, attr);
+    return dnnl_convolution_forward_primitive_desc_create(pd, engine, prop, algorithm, src, weights,
+                                                          bias, dst, w->strides, w->dilates,
+                                                          w->begin, w->end, attr);
 #endif
 }
 
 /* `hint`: of the forward convolution. */
-static inline dnnl_status_t dn_conv_backward_data(dn_pd pd, dnnl_engine_t engine, dn_view diff_src,
-                                                  dn_view weights, dn_view diff_dst,
-                                                  const dn_window *w,
-                                                  const_dnnl_primitive_desc_t hint,
-                                                  const_dnnl_primitive_attr_t attr)
+static inline dnnl_status_t
+dn_conv_backward_data(dn_pd pd, dnnl_engine_t engine, dnnl_alg_kind_t algorithm, dn_view diff_src,
+                      dn_view weights, dn_view diff_dst, const dn_window *w,
+                      const_dnnl_primitive_desc_t hint, const_dnnl_primitive_attr_t attr)
 {
 #if DN_V2
     DN_CREATE(convolution,
-              dnnl_dilated_convolution_backward_data_desc_init(
-                  &d, dnnl_convolution_direct, diff_src, weights, diff_dst, w->strides, w->dilates,
-                  w->begin, w->end),
+              dnnl_dilated_convolution_backward_data_desc_init(&d, algorithm, diff_src, weights,
+                                                               diff_dst, w->strides, w->dilates,
+                                                               w->begin, w->end),
               hint);
 #else
     return dnnl_convolution_backward_data_primitive_desc_create(
-        pd, engine, dnnl_convolution_direct, diff_src, weights, diff_dst, w->strides, w->dilates,
-        w->begin, w->end, hint, attr);
+        pd, engine, algorithm, diff_src, weights, diff_dst, w->strides, w->dilates, w->begin,
+        w->end, hint, attr);
 #endif
 }
 
 /* `diff_bias` may be NULL. */
-static inline dnnl_status_t dn_conv_backward_weights(dn_pd pd, dnnl_engine_t engine, dn_view src,
+static inline dnnl_status_t dn_conv_backward_weights(dn_pd pd, dnnl_engine_t engine,
+                                                     dnnl_alg_kind_t algorithm, dn_view src,
                                                      dn_view diff_weights, dn_view diff_bias,
                                                      dn_view diff_dst, const dn_window *w,
                                                      const_dnnl_primitive_desc_t hint,
@@ -185,14 +188,14 @@ static inline dnnl_status_t dn_conv_backward_weights(dn_pd pd, dnnl_engine_t eng
 {
 #if DN_V2
     DN_CREATE(convolution,
-              dnnl_dilated_convolution_backward_weights_desc_init(
-                  &d, dnnl_convolution_direct, src, diff_weights, diff_bias, diff_dst, w->strides,
-                  w->dilates, w->begin, w->end),
+              dnnl_dilated_convolution_backward_weights_desc_init(&d, algorithm, src, diff_weights,
+                                                                  diff_bias, diff_dst, w->strides,
+                                                                  w->dilates, w->begin, w->end),
               hint);
 #else
     return dnnl_convolution_backward_weights_primitive_desc_create(
-        pd, engine, dnnl_convolution_direct, src, diff_weights, diff_bias, diff_dst, w->strides,
-        w->dilates, w->begin, w->end, hint, attr);
+        pd, engine, algorithm, src, diff_weights, diff_bias, diff_dst, w->strides, w->dilates,
+        w->begin, w->end, hint, attr);
 #endif
 }
 
@@ -237,14 +240,16 @@ static inline const char *dn_implementation(const_dnnl_primitive_desc_t pd)
                : "";
 }
 
-/* Replaces *pd, of a forward primitive, by the first implementation with `part` in its name, if
- * there is one: the library's order of preference is not always right. */
-static inline dnnl_status_t dn_prefer(dn_pd pd, const char *part)
+typedef bool (*dn_look)(const_dnnl_primitive_desc_t pd, void *context);
+
+/* Shows `look` all implementations of what *pd describes, in the library's order of preference,
+ * until it returns true: *pd is then replaced by that one. `hint`: the one *pd was made with. */
+static inline dnnl_status_t dn_find(dn_pd pd, const_dnnl_primitive_desc_t hint, dn_look look,
+                                    void *context)
 {
-    if (strstr(dn_implementation(*pd), part))
-        return dnnl_success;
     dnnl_primitive_desc_t other = NULL;
     dnnl_status_t status;
+    bool found = false;
 #if DN_V2
     const_dnnl_op_desc_t op = NULL;
     const_dnnl_primitive_attr_t attr = NULL;
@@ -256,24 +261,24 @@ static inline dnnl_status_t dn_prefer(dn_pd pd, const char *part)
     if (status == dnnl_success)
         status = dnnl_primitive_desc_get_attr(*pd, &attr);
     if (status == dnnl_success)
-        status = dnnl_primitive_desc_iterator_create(&iterator, op, attr, engine, NULL);
+        status = dnnl_primitive_desc_iterator_create(&iterator, op, attr, engine, hint);
     if (status != dnnl_success)
         return status;
-    bool found = false;
-    while (!found && dnnl_primitive_desc_iterator_next(iterator) == dnnl_success) {
+    do {
         other = dnnl_primitive_desc_iterator_fetch(iterator);
-        found = other && strstr(dn_implementation(other), part);
+        found = other && look(other, context);
         if (!found && other)
             dnnl_primitive_desc_destroy(other);
-    }
+    } while (!found && dnnl_primitive_desc_iterator_next(iterator) == dnnl_success);
     dnnl_primitive_desc_iterator_destroy(iterator);
 #else
+    (void)hint;
     status = dnnl_primitive_desc_clone(&other, *pd);
     if (status != dnnl_success)
         return status;
-    bool found = false;
-    while (!found && dnnl_primitive_desc_next_impl(other) == dnnl_success)
-        found = strstr(dn_implementation(other), part);
+    do
+        found = look(other, context);
+    while (!found && dnnl_primitive_desc_next_impl(other) == dnnl_success);
     if (!found)
         dnnl_primitive_desc_destroy(other);
 #endif
@@ -282,6 +287,20 @@ static inline dnnl_status_t dn_prefer(dn_pd pd, const char *part)
         *pd = other;
     }
     return dnnl_success;
+}
+
+static inline bool dn_contains(const_dnnl_primitive_desc_t pd, void *part)
+{
+    return strstr(dn_implementation(pd), part) != NULL;
+}
+
+/* Replaces *pd, of a forward primitive, by the first implementation with `part` in its name, if
+ * there is one: the library's order of preference is not always right. */
+static inline dnnl_status_t dn_prefer(dn_pd pd, const char *part)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%s", part);
+    return dn_contains(*pd, text) ? dnnl_success : dn_find(pd, NULL, dn_contains, text);
 }
 
 #endif

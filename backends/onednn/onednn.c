@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define CONV                                                                                       \
-    ebb_onednn_score_conv, ebb_onednn_threads_conv, ebb_onednn_compile_conv, ebb_onednn_layouts_conv
+    ebb_onednn_score_conv, ebb_onednn_threads_conv, ebb_onednn_compile_conv,                       \
+        ebb_onednn_layouts_conv, ebb_onednn_choices_conv
 static const ebb_onednn_family families[] = {
     { &ebb_op_conv, CONV },
     { &ebb_op_conv_epilogue, CONV },
@@ -21,10 +22,11 @@ static const ebb_onednn_family families[] = {
     { &ebb_op_conv_weight_grad, CONV },
     { &ebb_op_conv_weight_bias_grad, CONV },
     { &ebb_op_matmul, ebb_onednn_score_matmul, ebb_onednn_threads_matmul, ebb_onednn_compile_matmul,
-      NULL },
+      NULL, NULL },
     { &ebb_op_softmax, ebb_onednn_score_softmax, ebb_onednn_threads_softmax,
-      ebb_onednn_compile_softmax, NULL },
-    { &ebb_op_copy, ebb_onednn_score_copy, ebb_onednn_threads_copy, ebb_onednn_compile_copy, NULL },
+      ebb_onednn_compile_softmax, NULL, NULL },
+    { &ebb_op_copy, ebb_onednn_score_copy, ebb_onednn_threads_copy, ebb_onednn_compile_copy, NULL,
+      NULL },
 };
 
 static const ebb_onednn_family *find_family(const ebb_op *op)
@@ -240,7 +242,8 @@ void ebb_onednn_clear(ebb_onednn_state *state)
 {
     clear_primitive(&state->main);
     clear_primitive(&state->pack);
-    clear_primitive(&state->before);
+    for (int i = 0; i < EBB_ONEDNN_MAX_BEFORE; i++)
+        clear_primitive(&state->before[i]);
     clear_primitive(&state->after);
 }
 
@@ -283,6 +286,29 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
     return family && family->layouts && family->layouts(region, inputs, results);
 }
 
+static int list_choices(const ebb_backend *backend, const ebb_region *region, ebb_choice *choices,
+                        int max)
+{
+    const ebb_onednn_family *family = find_family(region->op);
+    if (!family || !family->choices || score_region(backend, region) == EBB_SCORE_NONE)
+        return 0;
+    ebb_onednn_state state = { .n_threads = family->n_threads(region) };
+    int n = 0, before = ebb_threads_exchange(state.n_threads);
+    if (!open_state(&state, NULL))
+        n = family->choices(region, &state, choices, max);
+    ebb_threads_exchange(before);
+    destroy_state(&state);
+    return n;
+}
+
+static void describe_library(const ebb_backend *backend, char *text, size_t text_bytes)
+{
+    (void)backend;
+    const dnnl_version_t *version = dnnl_version();
+    snprintf(text, text_bytes, "oneDNN %d.%d.%d isa %#x", version->major, version->minor,
+             version->patch, (unsigned)dnnl_get_effective_cpu_isa());
+}
+
 static ebb_status compile_region(const ebb_backend *backend, const ebb_region *region,
                                  const ebb_compile_env *env, ebb_kernel *kernel)
 {
@@ -320,4 +346,6 @@ const ebb_backend ebb_backend_onednn = {
     .score = score_region,
     .compile = compile_region,
     .layouts = wish_layouts,
+    .choices = list_choices,
+    .describe = describe_library,
 };

@@ -5,7 +5,7 @@
 #include "backends/onednn/compat.h"
 #include <ebb/backend.h>
 
-enum { EBB_ONEDNN_MAX_ARGS = 8, EBB_ONEDNN_NAME_BYTES = 64 };
+enum { EBB_ONEDNN_MAX_ARGS = 8, EBB_ONEDNN_MAX_BEFORE = 3, EBB_ONEDNN_NAME_BYTES = 64 };
 
 /* Where an argument of a primitive lies when it runs. */
 typedef enum ebb_onednn_place {
@@ -31,11 +31,11 @@ typedef struct ebb_onednn_primitive {
 typedef struct ebb_onednn_state {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    dnnl_primitive_attr_t attr;         /* says that scratchpads come from the caller */
-    ebb_onednn_primitive main, pack;    /* pack: input 0 -> result 0 */
-    ebb_onednn_primitive before, after; /* reorders that a family runs around `main` */
-    int n_threads;                      /* with which the primitives are made and executed */
-    void *more;                         /* what a family adds, from env->allocate */
+    dnnl_primitive_attr_t attr;      /* says that scratchpads come from the caller */
+    ebb_onednn_primitive main, pack; /* pack: input 0 -> result 0 */
+    ebb_onednn_primitive before[EBB_ONEDNN_MAX_BEFORE], after; /* reorders around `main` */
+    int n_threads; /* with which the primitives are made and executed */
+    void *more;    /* what a family adds, from env->allocate */
     char implementation[EBB_ONEDNN_NAME_BYTES];
 } ebb_onednn_state;
 
@@ -52,6 +52,8 @@ typedef struct ebb_onednn_family {
                           ebb_onednn_state *state, ebb_kernel *kernel);
     /* As in ebb_backend; NULL: no wishes. */
     bool (*layouts)(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
+    /* The same; NULL: no choices. The state is as for `compile`. */
+    int (*choices)(const ebb_region *region, ebb_onednn_state *state, ebb_choice *choices, int max);
 } ebb_onednn_family;
 
 /* In all of these `what` names the primitive in messages. They return EBB_BACKEND,
@@ -92,12 +94,14 @@ int ebb_onednn_threads_softmax(const ebb_region *region);
 ebb_status ebb_onednn_compile_softmax(const ebb_region *region, const ebb_compile_env *env,
                                       ebb_onednn_state *state, ebb_kernel *kernel);
 
-/* conv.c */
+/* conv.c, conv_form.c */
 int ebb_onednn_score_conv(const ebb_region *region);
 int ebb_onednn_threads_conv(const ebb_region *region);
 ebb_status ebb_onednn_compile_conv(const ebb_region *region, const ebb_compile_env *env,
                                    ebb_onednn_state *state, ebb_kernel *kernel);
 bool ebb_onednn_layouts_conv(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
+int ebb_onednn_choices_conv(const ebb_region *region, ebb_onednn_state *state, ebb_choice *choices,
+                            int max);
 
 /* copy.c */
 int ebb_onednn_score_copy(const ebb_region *region);

@@ -80,7 +80,16 @@ typedef struct ebb_compile_env {
     void *context;
     ebb_logger log;
     ebb_error *error;
+    const char *choice; /* the name of an ebb_choice, for this call; NULL: the backend decides */
 } ebb_compile_env;
+
+enum { EBB_CHOICE_BYTES = 64 };
+
+/* A way to compute a region, where the backend knows several (ebb_compile_options.autotune). */
+typedef struct ebb_choice {
+    char name[EBB_CHOICE_BYTES]; /* "brgconv:avx512_core", "rows": printable, without spaces */
+    bool is_inexact;             /* errors go beyond those of sums in another order (conv_error) */
+} ebb_choice;
 
 struct ebb_backend {
     const char *name;
@@ -98,6 +107,14 @@ struct ebb_backend {
      * Of the first four backends that have this. */
     bool (*layouts)(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
                     ebb_layout *results);
+    /* May be NULL. Ways to compute the region other than the one that compile() takes by itself,
+     * for the runtime to try: how many, at most `max`. compile() finds the name of one in
+     * env->choice, and answers UNSUPPORTED if that is not possible. */
+    int (*choices)(const ebb_backend *backend, const ebb_region *region, ebb_choice *choices,
+                   int max);
+    /* With `choices`; may be NULL: on what else the fastest choice depends, in one line ("oneDNN
+     * 2.6.3 isa 0x3e7"). */
+    void (*describe)(const ebb_backend *backend, char *text, size_t text_bytes);
 };
 
 /* The backends that come with Ebb, as lists for ebb_compile_options: "reference" is the plain loops

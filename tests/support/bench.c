@@ -52,7 +52,7 @@ ebb_region bench_region(const bench *b)
 
 ebb_compile_env bench_env(bench *b)
 {
-    return (ebb_compile_env){ allocate_block, b, { write_log, b }, &b->error };
+    return (ebb_compile_env){ allocate_block, b, { write_log, b }, &b->error, NULL };
 }
 
 int bench_score(const bench *b)

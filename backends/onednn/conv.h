@@ -1,0 +1,55 @@
+/* A convolution in one of its three directions, and the forms in which oneDNN can compute it. */
+#ifndef BACKENDS_ONEDNN_CONV_H
+#define BACKENDS_ONEDNN_CONV_H
+
+#include "backends/onednn/onednn.h"
+#include "backends/onednn/windows.h"
+#include "ops/conv.h"
+
+typedef enum ebb_onednn_direction {
+    EBB_ONEDNN_FORWARD,
+    EBB_ONEDNN_BACKWARD_DATA,
+    EBB_ONEDNN_BACKWARD_WEIGHTS
+} ebb_onednn_direction;
+
+/* The operands of y = conv(x, w, bias) in the region of any of the three. */
+typedef struct ebb_onednn_conv {
+    ebb_onednn_direction direction;
+    const ebb_operand *x, *w, *y, *bias; /* bias: NULL without; the gradient in BACKWARD_WEIGHTS */
+    const ebb_operand *residual;         /* the last input, or NULL */
+    ebb_activation activation;
+} ebb_onednn_conv;
+
+typedef enum ebb_onednn_form {
+    EBB_ONEDNN_PLAIN,
+    EBB_ONEDNN_PADDED,  /* the gradient of weights, from images with their padding around them */
+    EBB_ONEDNN_ROWS,    /* the same by one matrix product: dy' times the windows of x as rows */
+    EBB_ONEDNN_WINOGRAD /* all images by way of oneDNN's blocked layout */
+} ebb_onednn_form;
+
+/* A zero struct may be finished. */
+typedef struct ebb_onednn_described {
+    ebb_onednn_form form;
+    dn_desc x, y, bias;
+    dn_desc plain_x, plain_y; /* WINOGRAD: as they lie outside */
+    dn_desc w, any;           /* w as the graph has it; any: for oneDNN to choose */
+    dn_desc own, product;     /* ROWS: the result, as weights and as a matrix */
+    dn_window window;
+    ebb_onednn_windows windows; /* PADDED, ROWS: what is copied of x */
+    dnnl_primitive_attr_t attr; /* of the convolution: state->attr and what follows */
+    dnnl_primitive_desc_t hint, pd;
+} ebb_onednn_described;
+
+ebb_conv ebb_onednn_conv_read(const ebb_region *region);
+bool ebb_onednn_channels_last(const ebb_operand *operand);
+
+/* `choice`: one that ebb_onednn_conv_list named; NULL: what is known to be fast. */
+dnnl_status_t ebb_onednn_conv_describe(const ebb_region *region, const ebb_onednn_conv *conv,
+                                       const ebb_onednn_state *state, const char *choice,
+                                       ebb_onednn_described *described);
+void ebb_onednn_conv_finish(ebb_onednn_described *described);
+/* The other choices: how many, at most `max`. */
+int ebb_onednn_conv_list(const ebb_region *region, const ebb_onednn_conv *conv,
+                         const ebb_onednn_state *state, ebb_choice *choices, int max);
+
+#endif
