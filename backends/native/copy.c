@@ -6,8 +6,9 @@
 /* The blocks in which a transposed operand is copied. */
 #define NEAR_BLOCK EBB_TRANSPOSED_NEAR
 #define LAST_BLOCK EBB_TRANSPOSED_LAST
-/* Rows that lie a multiple of this apart share so few places of the caches that the next block of
- * as many would push this one out. */
+/* Rows of the operand that lie a multiple of this apart share so few places of the caches that the
+ * next block of as many would push this one out. Of those that lie nearer, less is in a block, so
+ * that it stays in the first-level cache. */
 #define CROWDED_BYTES 2048
 #define CROWDED_BLOCK 64
 
@@ -159,9 +160,9 @@ static ebb_status compile_layout(const ebb_region *region, const ebb_layout *lay
     state->is_transposed = state->near != last && walk->dims[last] >= 4;
     if (state->is_transposed) {
         state->near_blocks = (walk->dims[state->near] + NEAR_BLOCK - 1) / NEAR_BLOCK;
-        state->last_block = walk->strides[last] * (int64_t)walk->element_bytes % CROWDED_BYTES
-                                ? LAST_BLOCK
-                                : CROWDED_BLOCK;
+        const int64_t apart = distance(walk->strides[last]) * (int64_t)walk->element_bytes;
+        state->last_block =
+            apart < CROWDED_BYTES || apart % CROWDED_BYTES == 0 ? CROWDED_BLOCK : LAST_BLOCK;
         state->last_blocks = (walk->dims[last] + state->last_block - 1) / state->last_block;
         state->n_tasks = state->near_blocks * state->last_blocks;
         for (int i = 0; i < last; i++)

@@ -79,10 +79,15 @@ static void transpose_past(const ebb_transposed *t)
         for (int64_t i = 0; i < EBB_TRANSPOSED_NEAR; i += SIDE)
             __builtin_prefetch(
                 (const uint32_t *)t->from + j * t->from_last + EBB_TRANSPOSED_NEAR + i, 0, 2);
+    const bool is_dense = t->to_near == t->n_last; /* whole rows, one behind the other */
     ebb_transposed block = *t;
     block.to = buffer;
-    block.to_near = EBB_TRANSPOSED_LAST + SIDE;
+    block.to_near = is_dense ? t->n_last : EBB_TRANSPOSED_LAST + SIDE;
     transpose_near(&block);
+    if (is_dense) {
+        stream_bytes(t->to, buffer, (size_t)(t->n_near * t->n_last) * sizeof(uint32_t));
+        return;
+    }
     for (int64_t i = 0; i < t->n_near; i++)
         stream_bytes((uint32_t *)t->to + i * t->to_near, buffer[i],
                      (size_t)t->n_last * sizeof(uint32_t));
