@@ -2,7 +2,7 @@
 """Ebb and PyTorch, run alternately on the same cases; prints a table of ratios (PyTorch / Ebb: above 1, Ebb is faster).
 
     compare.py --ebb build/bench/ebb-bench --torch .../bench_torch.py [--cases mlp_book,...] [--threads 1,2]
-               [--mode train|infer|both] [--pairs 5] [--secs 1.5] [--json FILE]
+               [--mode train|infer|both] [--pairs 5] [--secs 1.5] [--ebb-options '...'] [--json FILE]
 
 A pair is one run of each program, one after the other; a ratio is the median over the pairs. PyTorch's side is the
 fastest of its variants (--variants), found by one run of each before the pairs. The first losses of both sides must
@@ -31,6 +31,7 @@ def parse():
     ap.add_argument("--variants", default="eager,jit,cl,jit_cl")
     ap.add_argument("--pairs", type=int, default=5)
     ap.add_argument("--secs", type=float, default=1.5, help="measured seconds of each run")
+    ap.add_argument("--ebb-options", default="", help="further options of ebb-bench, as one word: '--autotune winograd'")
     ap.add_argument("--json", help="writes every run there")
     return ap.parse_args()
 
@@ -73,7 +74,7 @@ class Case:
                 "--secs", str(self.o.secs)] + extra
 
     def run_ebb(self):
-        return run([self.o.ebb] + self.arguments(), self.env)
+        return run([self.o.ebb] + self.arguments() + self.o.ebb_options.split(), self.env)
 
     def run_torch(self, variant):
         return run([self.o.python, self.o.torch, "--variant", variant, "--no-dropout"] + self.arguments(), self.env)
