@@ -183,8 +183,9 @@ START_TEST(traces_keep_the_last_steps)
     ck_assert(strstr(text, last) && !strstr(text, first));
     CHECK_TEXT(text, "\"net \\\"a\\\\b\\\"\"");
     int64_t n_slices = 0;
-    for (const char *at = text; (at = strstr(at, "\"cat\":")); at++)
-        n_slices++;
+    for (const char *at = text; *at;
+         at++) /* not strstr: sanitizers let it look at all that follows */
+        n_slices += !strncmp(at, "\"cat\":", 6);
     ck_assert_int_eq(n_slices, 65536);
     ck_assert_str_eq(text + bytes - 4, "\n]}\n");
     free(text);
