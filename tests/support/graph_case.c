@@ -178,7 +178,10 @@ bool graph_case_rebuild(const graph_case *from, const case_edit *edit, graph_cas
     result->n_outputs = r.edit->outputs ? r.edit->n_outputs : from->n_outputs;
     for (int i = 0; i < result->n_outputs; i++)
         result->outputs[i] = ebb_graph_node(result->graph, r.map[outputs[i].id]);
-    bool good = ebb_graph_status(result->graph) == EBB_OK;
+    /* What nobody reads cannot be cut or passed by: nothing would change, again and again. */
+    const ebb_node changed = r.edit->cut.id ? r.edit->cut : r.edit->bypass;
+    bool good =
+        ebb_graph_status(result->graph) == EBB_OK && (!changed.id || r.value_used[changed.id]);
     free(r.value_used);
     free(r.op_used);
     free(r.map);
@@ -223,10 +226,10 @@ void graph_case_dependence(const graph_case *c, bool *depends)
     for (int i = 0; i < c->n_inputs; i++)
         depends[c->inputs[i].node.id] = c->inputs[i].is_x;
     for (uint32_t id = 1; id <= n_nodes; id++) {
-        ebb_node node = ebb_graph_node(c->graph, id);
-        for (int i = 0; i < ebb_node_n_inputs(node); i++)
+        ebb_node node = ebb_graph_node(c->graph, id), first = ebb_node_first_result(node, NULL);
+        for (int i = 0; i < ebb_node_n_inputs(first); i++)
             if (ebb_dtype_is_float(ebb_node_type(node)->dtype) || ebb_node_op(node)->n_results > 1)
-                depends[id] = depends[id] || depends[ebb_node_input(node, i).id];
+                depends[id] = depends[id] || depends[ebb_node_input(first, i).id];
     }
 }
 
