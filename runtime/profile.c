@@ -48,7 +48,7 @@ void ebb_profile_reset(ebb_executable *e)
 ebb_status ebb_profile_tasks(ebb_executable *e, size_t begin, size_t end, size_t *failed)
 {
     ebb_profile *profile = e->profile;
-    profile->n_runs += begin == 0;
+    profile->n_runs += begin == 0 && end > 0; /* a run may begin with an empty head */
     int64_t start = ebb_now_ns();
     for (size_t at = begin; at < end; at++) {
         const ebb_task *task = &e->tasks[at];

@@ -94,6 +94,26 @@ START_TEST(steps_are_counted)
 }
 END_TEST
 
+/* A step that only updates: nothing in it can fail, so no step stands before the first update. */
+START_TEST(runs_with_updates_only)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_store *store = ebb_store_create(NULL);
+    ebb_node w = ebb_variable(g, "w", EBB_F32, EBB_SHAPE(4), NULL);
+    ebb_update(w, ebb_add(w, w));
+    ebb_executable *e =
+        compile_with(g, &(ebb_compile_options){ .store = store, .n_threads = 1, .profile = true });
+    for (int i = 0; i < 3; i++)
+        run(e, NULL, 0, NULL, 0);
+    char *table = table_of(e, &(ebb_profile_table_options){ .by = EBB_PROFILE_BY_STEP });
+    ck_assert_msg(strstr(table, "\"g\", 3 runs"), "%s", table);
+    free(table);
+    ebb_executable_destroy(e);
+    ebb_store_destroy(store);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 START_TEST(flops_of_ops)
 {
     ebb_graph *g = ebb_graph_create("g");
@@ -227,6 +247,7 @@ int main(void)
     Suite *suite = suite_create("profile");
     TCase *profile = tcase_create("profile");
     tcase_add_test(profile, steps_are_counted);
+    tcase_add_test(profile, runs_with_updates_only);
     tcase_add_test(profile, flops_of_ops);
     tcase_add_test(profile, tables);
     tcase_add_test(profile, programs_show_their_ops);

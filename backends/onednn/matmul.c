@@ -117,6 +117,10 @@ static form choose_form(const product *p, bool b_is_steady)
     double multiplies = (double)p->m * (double)p->n * (double)p->k;
     if (b_is_steady && p->n_batch == 0 && !a_is_transposed && p->m <= 128 && p->n * p->k >= 64 * 64)
         return FORM_PACKED;
+    /* Columns of a transposed a that are 4 KiB apart fall on the same lines of the first-level
+     * cache while general gemm packs them. */
+    if (a_is_transposed && p->a_column % 1024 == 0 && p->n <= 512)
+        return FORM_FIRST;
     if (!b_is_transposed &&
         ((a_is_transposed && multiplies >= 64.0 * 64 * 64) || p->n * p->k >= 1 << 17))
         return FORM_GEMM;
