@@ -271,7 +271,8 @@ static bool prepare(prepared *p, const bench_case *c, const ebb_backend *backend
         p->types[i] = c->inputs[i];
         if (c->op->traits & EBB_TRAIT_RANDOM)
             p->types[i].shape.rank = 0;
-        inputs[i] = (ebb_operand){ &p->types[i], layout_of(c, i, &p->types[i].shape), false };
+        inputs[i] =
+            (ebb_operand){ .type = &p->types[i], .layout = layout_of(c, i, &p->types[i].shape) };
         if (i != 1 || !c->repeats_rows)
             p->n_bytes += ebb_type_bytes(&p->types[i]);
     }
@@ -280,7 +281,8 @@ static bool prepare(prepared *p, const bench_case *c, const ebb_backend *backend
         printf("%s: %s\n", c->name, p->error.message);
         return false;
     }
-    result = (ebb_operand){ &p->result_type, ebb_layout_dense(&p->result_type.shape), false };
+    result =
+        (ebb_operand){ .type = &p->result_type, .layout = ebb_layout_dense(&p->result_type.shape) };
     p->n_bytes += ebb_type_bytes(&p->result_type);
     ebb_region region = { c->op, c->attrs, c->op->n_inputs, 1, inputs, &result, n_threads };
     p->score = backend->score(backend, &region);

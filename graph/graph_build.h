@@ -42,7 +42,9 @@ ebb_status ebb_graph_report(ebb_graph *graph, ebb_status status, const char *for
     EBB_PRINTF(3, 4);
 
 /* Marks in used[0..n_nodes] (bytes, by id; zeroed by the caller) everything that `outputs` need,
- * further results of an op together with the first. Linear, without recursion. */
+ * further results of an op together with the first: those that nothing reads with
+ * EBB_MARK_UNREAD, all else with 1. Linear, without recursion. */
+enum { EBB_MARK_UNREAD = 255 };
 void ebb_graph_mark(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
                     uint8_t *used);
 

@@ -194,6 +194,7 @@ void ebb_graph_mark(const ebb_graph *graph, const ebb_node *outputs, int64_t n_o
         for (int i = 0; i < node->n_inputs; i++)
             used[node->inputs[i]] = 1;
         for (int r = 1; r < node->op->n_results; r++)
-            used[id + (uint32_t)r] = 1;
+            if (!used[id + (uint32_t)r])
+                used[id + (uint32_t)r] = EBB_MARK_UNREAD;
     }
 }

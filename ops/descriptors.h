@@ -30,7 +30,7 @@
     X(conv) X(conv_epilogue) X(conv_input_grad) X(conv_weight_grad) X(conv_weight_bias_grad)       \
     X(im2col) X(col2im)                                                                            \
     X(max_pool) X(max_pool_grad) X(max_pool_gather) X(avg_pool) X(avg_pool_grad)                   \
-    X(pooled_conv_weight_grad) X(pooled_conv_input_grad)                                           \
+    X(conv_max_pool) X(pooled_conv_weight_grad) X(pooled_conv_input_grad)                                           \
     /* shape */                                                                                    \
     X(reshape) X(transpose) X(broadcast_to) X(slice) X(slice_grad) X(concat) X(pad) X(pad_grad)    \
     /* index */                                                                                    \

@@ -6,7 +6,7 @@
  * through. So the same bits come out.
  *
  * join: max_pool_grad and the gradients of the convolution before it become one op, which works on
- * the maxima alone.
+ * the maxima alone; max_pool and the convolution before it become one op, which writes them alone.
  *
  * Not rules, because ops with two results are in it, and all readers must agree. Linear. */
 #define EBB_NO_LOCATIONS
@@ -24,7 +24,7 @@ typedef enum fate {
     DROPPED, /* the relu, the comparison with 0, the gradient of the pool */
     POOLED,  /* a max_pool: takes the relu's input, and the relu follows */
     MASKED,  /* a select behind max_pool_grad: now in front of it */
-    JOINED   /* a gradient of conv that takes over the max_pool_grad before it */
+    JOINED   /* a gradient of conv with the max_pool_grad before it, a max_pool with its conv */
 } fate;
 
 typedef struct record {
@@ -208,33 +208,72 @@ static int cotangent_of(const ebb_op *op)
                                                                                    : -1;
 }
 
-/* The op that a gradient of conv becomes, with attributes and inputs (ids of the old graph). */
-static const ebb_op *joined_op(const pooling *p, uint32_t id, ebb_pooled_conv_attrs *attrs,
-                               uint32_t inputs[3])
+typedef struct joined {
+    const ebb_op *op;
+    const void *attrs; /* one of: */
+    ebb_pooled_conv_attrs grad_attrs;
+    ebb_conv_max_pool_attrs pool_attrs;
+    int n_inputs;
+    uint32_t inputs[3]; /* ids of the old graph */
+} joined;
+
+static void join_forward(const pooling *p, uint32_t id, joined *j)
 {
+    const uint32_t conv = inputs_of(p, id)[0];
+    j->op = &ebb_op_conv_max_pool;
+    j->attrs = &j->pool_attrs;
+    j->pool_attrs.conv = *(const ebb_conv_attrs *)ebb_node_attrs(node_at(p, conv));
+    j->pool_attrs.pool = *(const ebb_pool_attrs *)ebb_node_attrs(node_at(p, id));
+    j->n_inputs = ebb_node_n_inputs(node_at(p, conv));
+    memcpy(j->inputs, inputs_of(p, conv), (size_t)j->n_inputs * sizeof *j->inputs);
+}
+
+/* What a gradient of conv, or a max_pool, becomes. */
+static void describe_joined(const pooling *p, uint32_t id, joined *j)
+{
+    memset(j, 0, sizeof *j);
     const ebb_op *op = ebb_node_op(node_at(p, id));
+    if (op == &ebb_op_max_pool) {
+        join_forward(p, id, j);
+        return;
+    }
     const int at = cotangent_of(op);
     const uint32_t grad = inputs_of(p, id)[at];
     const ebb_conv_grad_attrs *conv = ebb_node_attrs(node_at(p, id));
     const ebb_pool_grad_attrs *pool = ebb_node_attrs(node_at(p, grad));
-    *attrs = (ebb_pooled_conv_attrs){ conv->conv, pool->pool, conv->size };
-    inputs[at ? 0 : 2] = inputs_of(p, id)[at ? 0 : 1];
-    inputs[at] = inputs_of(p, grad)[0];
-    inputs[at + 1] = inputs_of(p, grad)[1];
-    return at ? &ebb_op_pooled_conv_weight_grad : &ebb_op_pooled_conv_input_grad;
+    j->op = at ? &ebb_op_pooled_conv_weight_grad : &ebb_op_pooled_conv_input_grad;
+    j->attrs = &j->grad_attrs;
+    j->grad_attrs = (ebb_pooled_conv_attrs){ conv->conv, pool->pool, conv->size };
+    j->n_inputs = 3;
+    j->inputs[at ? 0 : 2] = inputs_of(p, id)[at ? 0 : 1];
+    j->inputs[at] = inputs_of(p, grad)[0];
+    j->inputs[at + 1] = inputs_of(p, grad)[1];
 }
 
 static bool is_taken(const pooling *p, const ebb_pools_join *options, uint32_t id)
 {
-    ebb_pooled_conv_attrs attrs;
-    uint32_t inputs[3];
+    joined j;
     const ebb_type *types[3];
-    const ebb_op *op = joined_op(p, id, &attrs, inputs);
-    for (int i = 0; i < 3; i++)
-        types[i] = ebb_node_type(node_at(p, inputs[i]));
+    describe_joined(p, id, &j);
+    for (int i = 0; i < j.n_inputs; i++)
+        types[i] = ebb_node_type(node_at(p, j.inputs[i]));
     const ebb_type *first = ebb_node_type(node_at(p, id));
-    const ebb_type results[2] = { *first, { first->dtype, { 1, { first->shape.dims[0] } } } };
-    return attrs.size.n > 0 && options->takes(options->context, op, &attrs, types, results);
+    const bool is_grad = j.attrs == &j.grad_attrs;
+    const ebb_type results[2] = { *first, is_grad ? (ebb_type){ first->dtype,
+                                                                { 1, { first->shape.dims[0] } } }
+                                                  : *ebb_node_type(node_at(p, id + 1)) };
+    return (!is_grad || j.grad_attrs.size.n > 0) &&
+           options->takes(options->context, j.op, j.attrs, j.n_inputs, types, results);
+}
+
+/* A max_pool that alone reads a convolution. */
+static bool is_forward(const pooling *p, uint32_t id)
+{
+    if (!is_op(p, id, &ebb_op_max_pool))
+        return false;
+    const uint32_t conv = inputs_of(p, id)[0];
+    return is_op(p, conv, &ebb_op_conv) && p->records[conv].uses == 1 &&
+           ebb_node_n_inputs(node_at(p, conv)) <= 3;
 }
 
 static bool find_joins(pooling *p, const ebb_pools_join *options)
@@ -243,6 +282,11 @@ static bool find_joins(pooling *p, const ebb_pools_join *options)
     for (uint32_t id = 1; id < p->n_ids; id++) {
         if (!p->records[id].is_needed)
             continue;
+        if (is_forward(p, id) && is_taken(p, options, id)) {
+            p->records[id].fate = JOINED;
+            p->records[inputs_of(p, id)[0]].fate = DROPPED;
+            any = true;
+        }
         const int at = cotangent_of(ebb_node_op(node_at(p, id)));
         const uint32_t grad = at < 0 ? 0 : inputs_of(p, id)[at];
         if (grad && is_op(p, grad, &ebb_op_max_pool_grad) && is_taken(p, options, id)) {
@@ -252,9 +296,10 @@ static bool find_joins(pooling *p, const ebb_pools_join *options)
     }
     for (uint32_t id = 1; id < p->n_ids; id++) {
         record *r = &p->records[id];
-        if (!r->is_needed || r->fate != JOINED)
+        const int at = cotangent_of(ebb_node_op(node_at(p, id)));
+        if (!r->is_needed || r->fate != JOINED || at < 0)
             continue;
-        const uint32_t grad = inputs_of(p, id)[cotangent_of(ebb_node_op(node_at(p, id)))];
+        const uint32_t grad = inputs_of(p, id)[at];
         r->fate = is_served(p, grad) ? JOINED : COPIED;
         p->records[grad].fate = is_served(p, grad) ? DROPPED : COPIED;
         any |= r->fate == JOINED;
@@ -306,14 +351,13 @@ static void emit_mask(pooling *p, uint32_t id)
 static void emit_joined(pooling *p, uint32_t id)
 {
     const ebb_node old = node_at(p, id);
-    ebb_pooled_conv_attrs attrs;
-    uint32_t ids[3];
+    joined j;
     ebb_node inputs[3], results[2];
-    const ebb_op *op = joined_op(p, id, &attrs, ids);
-    for (int i = 0; i < 3; i++)
-        inputs[i] = new_of(p, ids[i]);
+    describe_joined(p, id, &j);
+    for (int i = 0; i < j.n_inputs; i++)
+        inputs[i] = new_of(p, j.inputs[i]);
     ebb_graph_stand_at(p->to, old);
-    if (!ebb_emit(p->to, op, inputs, 3, &attrs, results).id)
+    if (!ebb_emit(p->to, j.op, inputs, j.n_inputs, j.attrs, results).id)
         return;
     for (int r = 0; r < ebb_node_op(old)->n_results; r++) {
         const ebb_node further = node_at(p, id + (uint32_t)r);

@@ -1,4 +1,5 @@
 /* In which layouts and orders of dimensions a node may be computed. */
+#include "graph/graph_build.h"
 #include "runtime/lowering.h"
 
 #include <string.h>
@@ -103,9 +104,11 @@ static bool fill_operands(ebb_lowering *l, ebb_node node)
 ebb_region ebb_region_of(const ebb_lowering *l, ebb_node node, ebb_operand results[EBB_MAX_RESULTS])
 {
     const ebb_op *op = ebb_node_op(node);
-    for (int r = 0; r < op->n_results; r++)
-        results[r] =
-            ebb_operand_dense(ebb_node_type(ebb_graph_node(node.graph, node.id + (uint32_t)r)));
+    for (int r = 0; r < op->n_results; r++) {
+        const uint32_t id = node.id + (uint32_t)r;
+        results[r] = ebb_operand_dense(ebb_node_type(ebb_graph_node(node.graph, id)));
+        results[r].is_unread = l->live[id] == EBB_MARK_UNREAD;
+    }
     return (ebb_region){ .op = op,
                          .attrs = ebb_node_attrs(node),
                          .n_inputs = ebb_node_n_inputs(node),

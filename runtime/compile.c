@@ -390,7 +390,7 @@ static ebb_status lower_graph(ebb_executable *e, ebb_dump *dump)
         }
         e->stats.n_nodes = 0;
         for (size_t id = 1; id < n_ids && !status; id++)
-            e->stats.n_nodes += live[id];
+            e->stats.n_nodes += live[id] != 0;
         ebb_release(e->allocator, live, n_ids);
         ebb_release(e->allocator, replace, n_ids);
         if (status)

@@ -61,19 +61,19 @@ static bool may_fuse(void *context, ebb_node node)
 }
 
 /* For ebb_pools_join. */
-static bool takes_joined(void *context, const ebb_op *op, const void *attrs,
-                         const ebb_type *const types[3], const ebb_type *results)
+static bool takes_joined(void *context, const ebb_op *op, const void *attrs, int n_inputs,
+                         const ebb_type *const *types, const ebb_type *results)
 {
     ebb_executable *e = context;
     ebb_operand inputs[3], outputs[2];
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < n_inputs; i++)
         inputs[i] = (ebb_operand){ .type = types[i], .layout = ebb_layout_dense(&types[i]->shape) };
     for (int r = 0; r < op->n_results; r++)
         outputs[r] =
             (ebb_operand){ .type = &results[r], .layout = ebb_layout_dense(&results[r].shape) };
     const ebb_region region = { .op = op,
                                 .attrs = attrs,
-                                .n_inputs = 3,
+                                .n_inputs = n_inputs,
                                 .n_results = op->n_results,
                                 .inputs = inputs,
                                 .results = outputs,

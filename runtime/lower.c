@@ -488,9 +488,9 @@ static ebb_status lower_outputs(ebb_lowering *l)
 
 /* ---- all ---- */
 
-static ebb_status start_lowering(ebb_lowering *l, ebb_executable *e)
+static ebb_status start_lowering(ebb_lowering *l, ebb_executable *e, const uint8_t *live)
 {
-    *l = (ebb_lowering){ .e = e };
+    *l = (ebb_lowering){ .e = e, .live = live };
     l->env = (ebb_compile_env){
         .allocate = ebb_lowering_allocate, .context = e, .log = e->log, .error = &e->error
     };
@@ -544,7 +544,7 @@ ebb_status ebb_executable_lower(ebb_executable *e, const uint8_t *live, uint8_t 
 {
     ebb_lowering l;
     *n_refused = 0;
-    ebb_status status = start_lowering(&l, e);
+    ebb_status status = start_lowering(&l, e, live);
     if (!status)
         status = reserve_lists(e, live);
     if (!status)
@@ -587,7 +587,7 @@ int64_t ebb_executable_find_library(ebb_executable *e, const uint8_t *live, uint
         ebb_operand inputs[MOST_INPUTS], results[EBB_MAX_RESULTS];
         for (int i = 0; i < n; i++)
             inputs[i] = ebb_operand_dense(ebb_node_type(ebb_node_input(node, i)));
-        ebb_lowering l = { .e = e, .operands = inputs };
+        ebb_lowering l = { .e = e, .live = live, .operands = inputs };
         ebb_region region = ebb_region_of(&l, node, results);
         bool is_taken = false;
         for (int b = 0; b < e->n_backends && !is_taken; b++)

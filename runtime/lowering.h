@@ -26,7 +26,8 @@ typedef struct ebb_value_copy {
 
 typedef struct ebb_lowering {
     ebb_executable *e;
-    ebb_value *values;     /* by node id */
+    const uint8_t *live;   /* by node id */
+    ebb_value *values;     /* the same */
     ebb_list views;        /* ebb_value_view */
     ebb_list copies;       /* ebb_value_copy */
     ebb_operand *operands; /* for each variant room for the most inputs of a node */

@@ -667,7 +667,7 @@ START_TEST(test_unsupported)
 {
     const ebb_op stranger = { .name = "stranger", .n_inputs = 1, .n_results = 1 };
     ebb_type type = ebb_type_of(EBB_F32, EBB_SHAPE(3));
-    ebb_operand operand = { &type, ebb_layout_dense(&type.shape), false };
+    ebb_operand operand = { .type = &type, .layout = ebb_layout_dense(&type.shape) };
     ebb_region region = { &stranger, NULL, 1, 1, &operand, &operand, 1 };
     const ebb_backend *two[] = { native, &ebb_backend_reference };
     for (int b = 0; b < 2; b++) {

@@ -448,7 +448,7 @@ static void run_native(const ebb_op *op, const void *attrs, int n_threads, bool 
     void *in_data[5], *out_data[3];
     for (int i = 0; i < op->n_inputs; i++) {
         const ebb_type *type = &inputs[i].type;
-        in[i] = (ebb_operand){ type, layout_of(&type->shape, is_last), false };
+        in[i] = (ebb_operand){ .type = type, .layout = layout_of(&type->shape, is_last) };
         ebb_tensor lying = inputs[i];
         lying.data = in_data[i] = get_memory(ebb_tensor_bytes(&inputs[i]));
         for (int64_t k = 0; k < ebb_shape_elements(&type->shape); k++)
@@ -457,7 +457,7 @@ static void run_native(const ebb_op *op, const void *attrs, int n_threads, bool 
     }
     for (int i = 0; i < op->n_results; i++) {
         const ebb_type *type = &results[i].type;
-        out[i] = (ebb_operand){ type, layout_of(&type->shape, is_last), false };
+        out[i] = (ebb_operand){ .type = type, .layout = layout_of(&type->shape, is_last) };
         out_data[i] = get_memory(ebb_tensor_bytes(&results[i]));
     }
     const ebb_region region = { op, attrs, op->n_inputs, op->n_results, in, out, n_threads };

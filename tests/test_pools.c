@@ -130,22 +130,32 @@ START_TEST(same_bits)
 }
 END_TEST
 
-/* ---- gradients of a convolution behind a pool ---- */
+/* ---- a convolution before a pool, and its gradients ---- */
 
-enum { SIDE = 12, PIXELS = BATCH * SIDE * SIDE, FILTERS = 6, TAPS = 25 };
+enum { SIDE = 12, MOST_IMAGES = 29, FILTERS = 6, TAPS = 25 };
 
-/* A step of a small net: with the op that works on the maxima alone, and with the parts. */
+static int count_steps(const ebb_executable *e, const char *op)
+{
+    ebb_step_info info;
+    int n = 0;
+    for (int64_t i = 0; ebb_executable_step(e, i, &info); i++)
+        n += strcmp(info.op, op) == 0;
+    return n;
+}
+
+/* A step of a small net: with the ops that work on the maxima alone, and with the parts. 29 images
+ * are enough for the forward kernel, two are not. */
 START_TEST(joined_is_unjoined)
 {
-    const int n_threads = _i + 1;
-    float x[PIXELS], results[2][2][FILTERS * FILTERS * TAPS];
+    const int n_threads = _i % 2 + 1, n_images = _i / 2 ? MOST_IMAGES : 2;
+    static float x[MOST_IMAGES * SIDE * SIDE], results[2][2][FILTERS * FILTERS * TAPS];
     int64_t n_steps[2];
-    for (int i = 0; i < PIXELS; i++)
+    for (int i = 0; i < MOST_IMAGES * SIDE * SIDE; i++)
         x[i] = (float)sin(i * i);
     for (int off = 0; off < 2; off++) {
         ebb_graph *g = ebb_graph_create("join");
         ebb_store *store = ebb_store_create(NULL);
-        const ebb_node in = ebb_input(g, "x", EBB_F32, EBB_SHAPE(BATCH, 1, SIDE, SIDE));
+        const ebb_node in = ebb_input(g, "x", EBB_F32, EBB_SHAPE(n_images, 1, SIDE, SIDE));
         ebb_nn_conv_options conv = { .name = "c1", .window = EBB_INTS(5, 5) };
         ebb_node y = ebb_nn_conv(in, FILTERS, &conv);
         y = ebb_max_pool(ebb_relu(y), (ebb_pool_attrs){ .window = EBB_INTS(2, 2) });
@@ -169,6 +179,7 @@ START_TEST(joined_is_unjoined)
                            FETCH(gradients[1], results[off][1]) },
             2);
         n_steps[off] = ebb_executable_get_stats(e).n_steps;
+        ck_assert_int_eq(count_steps(e, "conv_max_pool"), !off && _i / 2 ? 2 : 0);
         ebb_executable_destroy(e);
         ebb_store_destroy(store);
         ebb_graph_destroy(g);
@@ -184,13 +195,43 @@ START_TEST(joined_is_unjoined)
 }
 END_TEST
 
+/* What the pool reads is fetched, too, or pooled twice; windows overlap; few images: nothing is
+ * joined. Or it is. */
+START_TEST(joins_forward)
+{
+    enum { JOINED, FETCHED, POOLED_TWICE, OVERLAPPING, FEW_IMAGES };
+    static float x[MOST_IMAGES * SIDE * SIDE], y[MOST_IMAGES * 1000], z[MOST_IMAGES * 1000];
+    ebb_graph *g = ebb_graph_create("forward");
+    ebb_store *store = ebb_store_create(NULL);
+    const int n_images = _i == FEW_IMAGES ? 8 : 16;
+    const ebb_pool_attrs pool = { .window = EBB_INTS(2, 2),
+                                  .stride = EBB_INTS(_i == OVERLAPPING ? 1 : 2, 2) };
+    const ebb_node in = ebb_input(g, "x", EBB_F32, EBB_SHAPE(n_images, 1, SIDE, SIDE));
+    const ebb_node c =
+        ebb_nn_conv(in, FILTERS, &(ebb_nn_conv_options){ .name = "c", .window = EBB_INTS(3, 3) });
+    const ebb_node pooled = ebb_max_pool(c, pool);
+    const ebb_node other =
+        _i == POOLED_TWICE ? ebb_max_pool(c, (ebb_pool_attrs){ .window = EBB_INTS(3, 3) }) : c;
+    const ebb_node fetches[] = { pooled, other };
+    const int n_fetches = _i == FETCHED || _i == POOLED_TWICE ? 2 : 1;
+    ebb_executable *e = compile_with(
+        g, &(ebb_compile_options){ .fetches = fetches, .n_fetches = n_fetches, .store = store });
+    run(e, &FEED(in, x), 1, (ebb_fetch[]){ FETCH(pooled, y), FETCH(other, z) }, n_fetches);
+    ck_assert_int_eq(count_steps(e, "conv_max_pool"), _i == JOINED);
+    ebb_executable_destroy(e);
+    ebb_store_destroy(store);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("pools");
     TCase *tcase = tcase_create("relu");
     tcase_add_test(tcase, applies_where_nobody_else_reads);
     tcase_add_loop_test(tcase, same_bits, 0, 2 * (int)(sizeof windows / sizeof *windows));
-    tcase_add_loop_test(tcase, joined_is_unjoined, 0, 2);
+    tcase_add_loop_test(tcase, joined_is_unjoined, 0, 4);
+    tcase_add_loop_test(tcase, joins_forward, 0, 5);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -35,5 +35,7 @@ bool ebb_native_spread_wish(const ebb_region *region, ebb_layout *results);
 bool ebb_native_pool_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 /* Channels last for what the convolution read. */
 bool ebb_native_pooled_conv_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
+/* Images go on as they came. */
+bool ebb_native_conv_max_pool_wish(const ebb_region *region, ebb_layout *results);
 
 #endif

@@ -51,6 +51,7 @@ static const struct {
     { &ebb_op_avg_pool, &ebb_native_pool },
     { &ebb_op_pooled_conv_weight_grad, &ebb_native_pooled_conv },
     { &ebb_op_pooled_conv_input_grad, &ebb_native_pooled_conv },
+    { &ebb_op_conv_max_pool, &ebb_native_conv_max_pool },
     { &ebb_op_avg_pool_grad, &ebb_native_pool },
     { &ebb_op_lrn, &ebb_native_lrn },
     { &ebb_op_lrn_grad, &ebb_native_lrn },
@@ -131,6 +132,8 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
         return ebb_native_pooled_conv_wish(region, inputs, results);
     if (kind == &ebb_native_spread)
         return ebb_native_spread_wish(region, results);
+    if (kind == &ebb_native_conv_max_pool)
+        return ebb_native_conv_max_pool_wish(region, results);
     return (kind == &ebb_native_batch_norm || kind == &ebb_native_lrn ||
             kind == &ebb_native_resize || kind == &ebb_native_concat) &&
            ebb_channels_wish(region, inputs, results);

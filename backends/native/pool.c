@@ -54,10 +54,9 @@ static bool lie_as(const ebb_region *region, bool channels_last)
         const ebb_operand *o =
             i < region->n_inputs ? &region->inputs[i] : &region->results[i - region->n_inputs];
         const ebb_shape *shape = &o->type->shape;
-        const ebb_operand like = { o->type,
-                                   channels_last ? ebb_layout_channels_last(shape)
-                                                 : ebb_layout_dense(shape),
-                                   false };
+        const ebb_operand like = { .type = o->type,
+                                   .layout = channels_last ? ebb_layout_channels_last(shape)
+                                                           : ebb_layout_dense(shape) };
         if (!ebb_channels_lie_alike(o, &like))
             return false;
     }
@@ -134,7 +133,8 @@ static void compute_chain(const pool_state *s, const ebb_call *call, int64_t bat
         const char *x = (const char *)call->inputs[0] + from * s->bytes;
         char *y = (char *)call->results[0] + to * s->bytes;
         if (s->kind == MAX)
-            s->table->max(&places, x, y, (char *)call->results[1] + to * s->where_bytes);
+            s->table->max(&places, x, y,
+                          s->where_bytes ? (char *)call->results[1] + to * s->where_bytes : NULL);
         else if (s->kind == MAX_GRAD)
             s->table->pick(&places, x, (const char *)call->inputs[1] + from * s->where_bytes, y);
         else
@@ -277,7 +277,7 @@ static ebb_status compile_pool(const ebb_region *region, const ebb_compile_env *
     const ebb_operand *where = s->kind == MAX        ? &region->results[1]
                                : s->kind == MAX_GRAD ? &region->inputs[1]
                                                      : NULL;
-    s->where_bytes = where ? (int64_t)ebb_dtype_bytes(where->type->dtype) : 0;
+    s->where_bytes = where && !where->is_unread ? (int64_t)ebb_dtype_bytes(where->type->dtype) : 0;
     const bool last = lie_as(region, true);
     s->run = last ? s->pool.channels : 1;
     s->n_runs = last ? 1 : s->pool.channels;

@@ -84,7 +84,7 @@ static int score_pooled(const ebb_region *region)
     const ebb_operand *image = s.gives_weights ? &region->inputs[0] : &region->results[0];
     const ebb_layout last = ebb_layout_channels_last(&image->type->shape);
     return EBB_SCORE_NATIVE +
-           ebb_channels_lie_alike(image, &(ebb_operand){ image->type, last, false });
+           ebb_channels_lie_alike(image, &(ebb_operand){ .type = image->type, .layout = last });
 }
 
 bool ebb_native_pooled_conv_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)

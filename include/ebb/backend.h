@@ -17,6 +17,7 @@ typedef struct ebb_operand {
     /* The same values on every run until told otherwise (a constant, or a variable that this
      * executable only reads): worth packing. */
     bool is_steady;
+    bool is_unread; /* of a result: nobody reads it, so it need not be computed */
 } ebb_operand;
 
 /* What one kernel computes: one node. Results are dense, except where the backend itself wished

@@ -250,12 +250,13 @@ ebb_status run_kernel(const kernel_case *c, const ebb_backend *backend, int n_th
             c->label, error->message);
     void *input_data[MAX_INPUTS], *result_data[EBB_MAX_RESULTS];
     for (int i = 0; i < c->n_inputs; i++) {
-        inputs[i] =
-            (ebb_operand){ &c->inputs[i].type, ebb_layout_dense(&c->inputs[i].type.shape), false };
+        inputs[i] = (ebb_operand){ .type = &c->inputs[i].type,
+                                   .layout = ebb_layout_dense(&c->inputs[i].type.shape) };
         input_data[i] = c->inputs[i].data;
     }
     for (int i = 0; i < c->op->n_results; i++)
-        operands[i] = (ebb_operand){ &types[i], ebb_layout_dense(&types[i].shape), false };
+        operands[i] =
+            (ebb_operand){ .type = &types[i], .layout = ebb_layout_dense(&types[i].shape) };
     ebb_region region = { c->op,  c->attrs, c->n_inputs, c->op->n_results,
                           inputs, operands, n_threads };
     if (backend->score(backend, &region) == EBB_SCORE_NONE)
@@ -369,13 +370,14 @@ static void check_layouts(const kernel_case *c, const ebb_backend *const *backen
         layout_kind own = mask & 1u << i ? kind : LAYOUT_DENSE;
         values[i] = repeat_values(&c->inputs[i], own);
         placed[i] = place_input(&values[i], own);
-        inputs[i] = (ebb_operand){ &values[i].type, placed[i].layout, false };
+        inputs[i] = (ebb_operand){ .type = &values[i].type, .layout = placed[i].layout };
     }
     expect_results(c, values, expected);
     REQUIRE(!infer_results(c->op, c->attrs, values, c->n_inputs, types, &error), "%s: %s", c->label,
             error.message);
     for (int i = 0; i < c->op->n_results; i++)
-        results[i] = (ebb_operand){ &types[i], ebb_layout_dense(&types[i].shape), false };
+        results[i] =
+            (ebb_operand){ .type = &types[i], .layout = ebb_layout_dense(&types[i].shape) };
     bool is_taken = false;
     for (int b = 0; b < n_backends; b++) {
         char *bits[2][EBB_MAX_RESULTS];

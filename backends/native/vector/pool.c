@@ -16,7 +16,7 @@
 
 static inline void max_masked(__mmask16 m, int64_t c, int64_t n_taps, const int64_t *offsets,
                               const int32_t *taps, const float *x, float *y, char *where,
-                              bool is_wide)
+                              bool is_wide, bool has_where)
 {
     __m512 most = _mm512_set1_ps(-INFINITY);
     __m512i tap = _mm512_setzero_si512();
@@ -30,9 +30,12 @@ static inline void max_masked(__mmask16 m, int64_t c, int64_t n_taps, const int6
         const __mmask16 takes = _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(most, most, _CMP_ORD_Q),
                                                         value, most, _CMP_NLE_UQ);
         most = _mm512_mask_mov_ps(most, takes, value);
-        tap = _mm512_mask_set1_epi32(tap, takes, taps[t]);
+        if (has_where)
+            tap = _mm512_mask_set1_epi32(tap, takes, taps[t]);
     }
     _mm512_mask_storeu_ps(y + c, m, most);
+    if (!has_where)
+        return;
     if (is_wide)
         _mm512_mask_storeu_epi32(where + 4 * c, m, tap);
     else

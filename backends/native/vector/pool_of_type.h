@@ -12,7 +12,7 @@
     typedef int32_t WIDE_NAME(places, L) __attribute__((vector_size(L * 4)));                      \
     static inline void WIDE_NAME(max, L)(int64_t c, int64_t n_taps, const int64_t *offsets,        \
                                          const int32_t *taps, const T *x, T *y, void *where,       \
-                                         bool is_wide)                                             \
+                                         bool is_wide, bool has_where)                             \
     {                                                                                              \
         WIDE_NAME(floats, L) most = (WIDE_NAME(floats, L)){ 0 } - (T)INFINITY, value;              \
         WIDE_NAME(ints, L) tap = { 0 };                                                            \
@@ -28,6 +28,8 @@
             tap = (takes & (I)taps[t]) | (~takes & tap);                                           \
         }                                                                                          \
         memcpy(y + c, &most, sizeof most);                                                         \
+        if (!has_where)                                                                            \
+            return;                                                                                \
         if (is_wide) {                                                                             \
             const WIDE_NAME(places, L) numbers =                                                   \
                 __builtin_convertvector(tap, WIDE_NAME(places, L));                                \
@@ -135,10 +137,11 @@ NAME(max_places)(const ebb_pool_places *p, int64_t n_taps, const T *x, T *y, cha
 {
     TAKE_TAPS(int64_t, offsets);
     TAKE_TAPS(int32_t, taps);
-    const int64_t n = p->n, step = p->to_step * (p->is_wide ? 4 : 1);
-    const bool is_wide = p->is_wide;
-    for (int64_t i = 0; i < p->n_places; i++, x += p->from_step, y += p->to_step, where += step)
-        EACH_PIECE(max, n_taps, offsets, taps, x, y, where, is_wide);
+    const int64_t n = p->n, step = !where ? 0 : p->to_step * (p->is_wide ? 4 : 1);
+    const bool is_wide = p->is_wide, has_where = where != NULL;
+    char nowhere = 0, *numbers = has_where ? where : &nowhere;
+    for (int64_t i = 0; i < p->n_places; i++, x += p->from_step, y += p->to_step, numbers += step)
+        EACH_PIECE(max, n_taps, offsets, taps, x, y, numbers, is_wide, has_where);
 }
 
 static inline __attribute__((always_inline)) void

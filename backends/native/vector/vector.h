@@ -158,7 +158,8 @@ typedef struct ebb_pool_places {
     bool is_wide; /* `where` holds int32_t, else uint8_t */
 } ebb_pool_places;
 typedef struct ebb_pool_table {
-    /* The first maximum, or NaN, and the number taps[t] where it is; of nothing -inf and 0. */
+    /* The first maximum, or NaN, and the number taps[t] where it is; of nothing -inf and 0. `where`
+     * may be NULL. */
     void (*max)(const ebb_pool_places *places, const void *x, void *y, void *where);
     /* The sum of those dy for which `where` at the same place is taps[t]. */
     void (*pick)(const ebb_pool_places *places, const void *dy, const void *where, void *dx);
@@ -177,6 +178,29 @@ typedef struct ebb_rows {
     float *sums;
     int64_t sums_step;
 } ebb_rows;
+
+/* Images side by side: element i of image j of a block of EBB_LANE_IMAGES lies at
+ * [i * EBB_LANE_IMAGES + j]. */
+#define EBB_LANE_IMAGES 16
+#define EBB_LANE_FILTERS 6
+/* A row of a convolution of such images: at place p, for filter f < n_filters <= EBB_LANE_FILTERS,
+ * sums[p * sum_step + f * EBB_LANE_IMAGES ..] = bias[f] + the sum over taps of
+ * weights[tap * n_filters + f] image[p * place_step + taps[tap] ..]. image and sums are aligned to
+ * 64 bytes, and so are the steps. */
+typedef struct ebb_lane_row {
+    int64_t n_places, n_filters, n_taps;
+    const int64_t *taps;
+    const float *weights, *bias, *image;
+    int64_t place_step;
+    float *sums;
+    int64_t sum_step;
+} ebb_lane_row;
+typedef struct ebb_lane_conv_table {
+    void (*convolve)(const ebb_lane_row *row);
+    /* to[j * to_image + i] = from[i * from_step + j] of bytes, i < n, j < n_images */
+    void (*split_bytes)(int64_t n, int64_t n_images, const uint8_t *from, int64_t from_step,
+                        uint8_t *to, int64_t to_image);
+} ebb_lane_conv_table;
 
 /* resize2d: a row of n results, each out of one or two elements of a row. */
 typedef struct ebb_resize_row {
@@ -257,6 +281,7 @@ typedef struct ebb_vector_isa {
     const ebb_lrn_table *lrn_f64, *lrn_f32;
     const ebb_pool_table *pool_f64, *pool_f32;
     void (*add_rows)(const ebb_rows *rows);
+    const ebb_lane_conv_table *lane_conv;
     const ebb_resize_table *resize_f64, *resize_f32;
 } ebb_vector_isa;
 

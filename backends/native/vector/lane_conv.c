@@ -1,0 +1,102 @@
+/* A convolution with an image in each lane of a vector: see ebb_lane_row. */
+#include "backends/native/vector/isa.h"
+#include "backends/native/vector/lanes.h"
+
+/* Sums of 6 filters at 4 places fill 24 of the 32 registers that there are with AVX-512; without it
+ * 12 of 16. */
+#ifdef __AVX512F__
+enum { MOST_PLACES = 4 };
+#else
+enum { MOST_PLACES = 2 };
+#endif
+enum { MOST_FILTERS = EBB_LANE_FILTERS, IMAGES = EBB_LANE_IMAGES };
+
+static inline __attribute__((always_inline)) void
+add_places(const ebb_lane_row *r, int64_t place, int64_t lane, int n_filters, int n_places)
+{
+    lanes_f32 sums[MOST_FILTERS * MOST_PLACES];
+#pragma GCC unroll 6
+    for (int f = 0; f < n_filters; f++)
+#pragma GCC unroll 4
+        for (int p = 0; p < n_places; p++)
+            sums[f * n_places + p] = (lanes_f32){ 0 } + r->bias[f];
+    const float *weights = r->weights, *image = r->image + place * r->place_step + lane;
+    for (int64_t k = 0; k < r->n_taps; k++, weights += n_filters) {
+        const float *from = image + r->taps[k];
+        lanes_f32 x[MOST_PLACES];
+#pragma GCC unroll 4
+        for (int p = 0; p < n_places; p++)
+            x[p] = lanes_load_f32(from + p * r->place_step);
+#pragma GCC unroll 6
+        for (int f = 0; f < n_filters; f++)
+#pragma GCC unroll 4
+            for (int p = 0; p < n_places; p++)
+                sums[f * n_places + p] += weights[f] * x[p];
+    }
+    float *to = r->sums + place * r->sum_step + lane;
+#pragma GCC unroll 6
+    for (int f = 0; f < n_filters; f++)
+#pragma GCC unroll 4
+        for (int p = 0; p < n_places; p++)
+            lanes_store_f32(to + p * r->sum_step + f * IMAGES, sums[f * n_places + p]);
+}
+
+#define WITH_FILTERS(count)                                                                        \
+    static void convolve_##count(const ebb_lane_row *r)                                            \
+    {                                                                                              \
+        for (int64_t lane = 0; lane < IMAGES; lane += LANES_F32) {                                 \
+            int64_t place = 0;                                                                     \
+            for (; place + MOST_PLACES <= r->n_places; place += MOST_PLACES)                       \
+                add_places(r, place, lane, count, MOST_PLACES);                                    \
+            for (; place + 2 <= r->n_places; place += 2)                                           \
+                add_places(r, place, lane, count, 2);                                              \
+            for (; place < r->n_places; place++)                                                   \
+                add_places(r, place, lane, count, 1);                                              \
+        }                                                                                          \
+    }
+WITH_FILTERS(1)
+WITH_FILTERS(2)
+WITH_FILTERS(3)
+WITH_FILTERS(4)
+WITH_FILTERS(5)
+WITH_FILTERS(6)
+
+static void convolve(const ebb_lane_row *r)
+{
+    static void (*const with[])(const ebb_lane_row *) = { NULL,       convolve_1, convolve_2,
+                                                          convolve_3, convolve_4, convolve_5,
+                                                          convolve_6 };
+    with[r->n_filters](r);
+}
+
+typedef uint8_t bytes __attribute__((vector_size(IMAGES)));
+
+/* Lines i and i + 8 in turns, four times: a square of 16 by 16 is transposed. */
+static void split_square(const uint8_t *from, int64_t from_step, uint8_t *to, int64_t to_image,
+                         int64_t n, int64_t n_images)
+{
+    bytes lines[IMAGES] = { { 0 } }, next[IMAGES];
+    for (int64_t i = 0; i < n; i++)
+        memcpy(&lines[i], from + i * from_step, sizeof *lines);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 8; i++) {
+            next[2 * i] = __builtin_shufflevector(lines[i], lines[i + 8], 0, 16, 1, 17, 2, 18, 3,
+                                                  19, 4, 20, 5, 21, 6, 22, 7, 23);
+            next[2 * i + 1] = __builtin_shufflevector(lines[i], lines[i + 8], 8, 24, 9, 25, 10, 26,
+                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        }
+        memcpy(lines, next, sizeof lines);
+    }
+    for (int64_t j = 0; j < n_images; j++)
+        memcpy(to + j * to_image, &lines[j], (size_t)n);
+}
+
+static void split_bytes(int64_t n, int64_t n_images, const uint8_t *from, int64_t from_step,
+                        uint8_t *to, int64_t to_image)
+{
+    for (int64_t i = 0; i < n; i += IMAGES)
+        split_square(from + i * from_step, from_step, to + i, to_image, n - i < IMAGES ? n - i : 16,
+                     n_images);
+}
+
+const ebb_lane_conv_table ISA_NAME(ebb_lane_conv) = { convolve, split_bytes };
