@@ -191,14 +191,15 @@ static void check_softmax(const ebb_vector_isa *isa, bool is_f64, int64_t n_rows
          *log_to = is_f64 ? (void *)logs.f64 : logs.f32;
     static numbers streamed;
     const size_t n_bytes = (size_t)(n_rows * n_classes) * (is_f64 ? 8 : 4);
+    const int64_t n_blocks = (n_rows + EBB_SOFTMAX_COLUMNS - 1) / EBB_SOFTMAX_COLUMNS;
     void *past = is_f64 ? (void *)(streamed.f64 + 3) : streamed.f32 + 3;
     for (int is_log = 0; is_log < 2; is_log++) {
         void *const here = is_log ? log_to : to;
         for (int is_past = 0; is_past < 2; is_past++) {
             void *const result = is_past ? past : here;
+            const ebb_softmax_columns columns = { n_classes, n_rows, n_blocks, is_past };
             if (by_columns)
-                (is_log ? table->log_columns : table->columns)(n_classes, n_rows, n_rows, data,
-                                                               result, is_past);
+                (is_log ? table->log_columns : table->columns)(&columns, 0, n_blocks, data, result);
             else
                 (is_log ? table->log_rows : table->rows)(n_rows, n_classes, data, result, is_past);
         }
@@ -233,7 +234,7 @@ START_TEST(test_softmax)
         SKIP_TEST("this processor has no instruction set %d", _i);
     for (int is_f64 = 0; is_f64 < 2; is_f64++)
         for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-            for (int64_t n_rows = 1; n_rows <= EBB_SOFTMAX_COLUMNS; n_rows += 21)
+            for (int64_t n_rows = 1; n_rows <= 3 * EBB_SOFTMAX_COLUMNS; n_rows += 21)
                 for (int by_columns = 0; by_columns < 2; by_columns++)
                     if (n_rows * classes[i] <= N_MOST - 3)
                         check_softmax(isa, is_f64, n_rows, classes[i], by_columns);

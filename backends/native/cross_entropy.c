@@ -17,12 +17,28 @@ typedef struct loss_state {
     int n_threads;
 } loss_state;
 
-#define MOST_ROWS 1024 /* of a block */
+#define MOST_ROWS 512 /* of a block: short rows should stay in the first-level cache */
 #define BLOCK_ELEMENTS 16384
 
 static bool is_ignored(const loss_state *state, int64_t label)
 {
     return state->attrs.ignore && label == state->attrs.ignore_index;
+}
+
+/* The labels of rows begin..end-1. */
+static void read_labels(const loss_state *state, const void *data, int64_t begin, int64_t end,
+                        int64_t *labels)
+{
+#define READ(T)                                                                                    \
+    for (int64_t i = begin; i < end; i++)                                                          \
+    labels[i - begin] = ((const T *)data)[i]
+    if (state->target_type.dtype == EBB_I64)
+        READ(int64_t);
+    else if (state->target_type.dtype == EBB_I32)
+        READ(int32_t);
+    else
+        READ(uint8_t);
+#undef READ
 }
 
 static void put(const loss_state *state, const ebb_call *call, int64_t i, double value)
@@ -33,9 +49,23 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
         ((double *)call->results[0])[i] = value;
 }
 
-/* For one type: the loss of a row; the sum of those of rows begin..end-1, at most MOST_ROWS, which
- * also go to the result if nothing reduces them; and the sum of the labels' weights. */
-#define LOSS_OF_TYPE(T, row_loss, losses_of_rows, sum_weights)                                     \
+/* For one type: the losses of n rows by their labels alone, which may go to `to`, and their sum;
+ * the loss of a row; the sum of those of rows begin..end-1, at most MOST_ROWS, which also go to the
+ * result if nothing reduces them; and the sum of the labels' weights. */
+#define LOSS_OF_TYPE(T, plain_losses, row_loss, losses_of_rows, sum_weights)                       \
+    static double plain_losses(int64_t n, int64_t n_classes, const T *x, const int64_t *labels,    \
+                               const T *largest, const T *logs, T *to)                             \
+    {                                                                                              \
+        double sums[4] = { 0 };                                                                    \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            const double loss =                                                                    \
+                ((double)largest[i] + (double)logs[i]) - (double)x[i * n_classes + labels[i]];     \
+            if (to)                                                                                \
+                to[i] = (T)loss;                                                                   \
+            sums[i % 4] += loss;                                                                   \
+        }                                                                                          \
+        return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                          \
+    }                                                                                              \
     /* label -1: `target` is given */                                                              \
     static double row_loss(const loss_state *state, const T *row, const T *target, int64_t label,  \
                            const T *weights, double log_sum)                                       \
@@ -57,12 +87,20 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
     {                                                                                              \
         const int64_t n_classes = state->n_classes;                                                \
         const T *x = call->inputs[0], *weights = state->has_weights ? call->inputs[2] : NULL;      \
-        const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };         \
         T largest[MOST_ROWS], logs[MOST_ROWS];                                                     \
+        int64_t all_labels[MOST_ROWS];                                                             \
         double sum = 0;                                                                            \
         state->table->log_sum_rows(end - begin, n_classes, x + begin * n_classes, largest, logs);  \
+        if (!state->has_rows)                                                                      \
+            read_labels(state, call->inputs[1], begin, end, all_labels);                           \
+        if (!state->has_rows && !weights && !state->attrs.ignore &&                                \
+            state->attrs.label_smoothing == 0)                                                     \
+            return plain_losses(                                                                   \
+                end - begin, n_classes, x + begin * n_classes, all_labels, largest, logs,          \
+                state->attrs.reduction == EBB_REDUCTION_NONE ? (T *)call->results[0] + begin       \
+                                                             : NULL);                              \
         for (int64_t i = begin; i < end; i++) {                                                    \
-            const int64_t label = state->has_rows ? -1 : ebb_index_at(&labels, i);                 \
+            const int64_t label = state->has_rows ? -1 : all_labels[i - begin];                    \
             const T *target = state->has_rows ? (const T *)call->inputs[1] + i * n_classes : NULL; \
             const double loss =                                                                    \
                 is_ignored(state, label)                                                           \
@@ -87,8 +125,8 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
         }                                                                                          \
         return sum;                                                                                \
     }
-LOSS_OF_TYPE(float, row_loss_f32, losses_f32, sum_weights_f32)
-LOSS_OF_TYPE(double, row_loss_f64, losses_f64, sum_weights_f64)
+LOSS_OF_TYPE(float, plain_losses_f32, row_loss_f32, losses_f32, sum_weights_f32)
+LOSS_OF_TYPE(double, plain_losses_f64, row_loss_f64, losses_f64, sum_weights_f64)
 
 static void loss_part(void *context, int index, int n)
 {
@@ -109,20 +147,18 @@ static void check_part(void *context, int index, int n)
 {
     const ebb_call *call = context;
     const loss_state *state = call->state;
-    const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };
     double *are_wrong = call->scratch;
-    int64_t begin, end;
+    int64_t begin, end, labels[MOST_ROWS];
     ebb_parallel_part(state->n_blocks, index, n, &begin, &end);
     for (int64_t block = begin; block < end; block++) {
         const int64_t first = block * state->block, left = state->n_rows - first;
-        const int64_t last = first + (left < state->block ? left : state->block);
-        bool is_wrong = false;
-        for (int64_t i = first; i < last; i++) {
-            const int64_t label = ebb_index_at(&labels, i);
-            is_wrong = is_wrong | (((uint64_t)label >= (uint64_t)state->n_classes) &
-                                   !is_ignored(state, label));
-        }
-        are_wrong[block] = is_wrong;
+        const int64_t n_rows = left < state->block ? left : state->block;
+        int64_t n_wrong = 0;
+        read_labels(state, call->inputs[1], first, first + n_rows, labels);
+        for (int64_t i = 0; i < n_rows; i++)
+            n_wrong +=
+                ((uint64_t)labels[i] >= (uint64_t)state->n_classes) & !is_ignored(state, labels[i]);
+        are_wrong[block] = (double)n_wrong;
     }
 }
 

@@ -7,10 +7,9 @@
 typedef struct softmax_state {
     const ebb_softmax_table *table;
     bool is_log;
-    bool is_streamed; /* past the caches, unless in place */
-    int64_t n_outer, n_classes, n_inner;
-    int64_t n_blocks; /* of columns, if n_inner > 1 */
-    size_t bytes;     /* of an element */
+    int64_t n_outer;
+    ebb_softmax_columns columns; /* of one outer index; not past the caches if in place */
+    size_t bytes;                /* of an element */
     int n_threads;
 } softmax_state;
 
@@ -21,31 +20,24 @@ static void softmax_part(void *context, int index, int n)
     const char *x = call->inputs[0];
     char *result = call->results[0];
     int64_t begin, end;
-    if (state->n_inner == 1) {
+    ebb_softmax_columns columns = state->columns;
+    columns.is_streamed = columns.is_streamed && x != result;
+    if (columns.n_inner == 1) {
         ebb_parallel_part(state->n_outer, index, n, &begin, &end);
-        size_t skipped = (size_t)(begin * state->n_classes) * state->bytes;
-        (state->is_log ? state->table->log_rows
-                       : state->table->rows)(end - begin, state->n_classes, x + skipped,
-                                             result + skipped, state->is_streamed && x != result);
+        size_t skipped = (size_t)(begin * columns.n_classes) * state->bytes;
+        (state->is_log ? state->table->log_rows : state->table->rows)(
+            end - begin, columns.n_classes, x + skipped, result + skipped, columns.is_streamed);
         return;
     }
-    ebb_parallel_part(state->n_outer * state->n_blocks, index, n, &begin, &end);
-    for (int64_t i = begin; i < end; i++) {
-        int64_t outer = i / state->n_blocks, column = i % state->n_blocks * EBB_SOFTMAX_COLUMNS;
-        int64_t left = state->n_inner - column;
-        size_t skipped =
-            (size_t)(outer * state->n_classes * state->n_inner + column) * state->bytes;
-        (state->is_log ? state->table->log_columns : state->table->columns)(
-            state->n_classes, state->n_inner,
-            left < EBB_SOFTMAX_COLUMNS ? left : EBB_SOFTMAX_COLUMNS, x + skipped, result + skipped,
-            state->is_streamed && x != result);
-    }
+    ebb_parallel_part(state->n_outer * columns.n_blocks, index, n, &begin, &end);
+    (state->is_log ? state->table->log_columns : state->table->columns)(&columns, begin, end, x,
+                                                                        result);
 }
 
 static ebb_status run_softmax(const ebb_call *call)
 {
     const softmax_state *state = call->state;
-    if (state->n_outer > 0 && state->n_classes > 0 && state->n_inner > 0)
+    if (state->n_outer > 0 && state->columns.n_classes > 0 && state->columns.n_inner > 0)
         ebb_parallel(state->n_threads, softmax_part, (void *)call);
     return EBB_OK;
 }
@@ -72,22 +64,26 @@ static ebb_status compile_softmax(const ebb_region *region, const ebb_compile_en
     state->table = find_table(ebb_native_isa(env), type->dtype);
     state->is_log = region->op == &ebb_op_log_softmax;
     state->bytes = ebb_dtype_bytes(type->dtype);
-    state->is_streamed = ebb_type_bytes(type) >= EBB_STREAM_BYTES;
-    state->n_outer = state->n_inner = 1;
-    state->n_classes = type->shape.dims[axis];
+    int64_t n_inner = 1;
+    state->n_outer = 1;
     for (int i = 0; i < type->shape.rank; i++) {
         if (i < axis)
             state->n_outer *= type->shape.dims[i];
         else if (i > axis)
-            state->n_inner *= type->shape.dims[i];
+            n_inner *= type->shape.dims[i];
     }
-    state->n_blocks = (state->n_inner + EBB_SOFTMAX_COLUMNS - 1) / EBB_SOFTMAX_COLUMNS;
+    state->columns = (ebb_softmax_columns){
+        .n_classes = type->shape.dims[axis],
+        .n_inner = n_inner,
+        .n_blocks = (n_inner + EBB_SOFTMAX_COLUMNS - 1) / EBB_SOFTMAX_COLUMNS,
+        .is_streamed = ebb_type_bytes(type) >= EBB_STREAM_BYTES,
+    };
     kernel->n_threads = state->n_threads =
         ebb_native_threads(region, ebb_shape_elements(&type->shape), EBB_COSTLY_WORK);
     kernel->inplace_inputs = 1;
     kernel->run = run_softmax;
     kernel->state = state;
-    kernel->implementation = state->n_inner == 1 ? "rows" : "columns";
+    kernel->implementation = n_inner == 1 ? "rows" : "columns";
     return EBB_OK;
 }
 

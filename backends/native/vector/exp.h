@@ -1,6 +1,7 @@
 /* e^x for x that is not positive, as in softmax, in a form that compilers vectorize without a
- * library. Cody & Waite's reduction to |f| <= ln(2)/2 and the polynomial of Cephes' expf (Moshier
- * 1992); off by at most 2 units in the last place. Below the normal numbers it is 0; NaN stays. */
+ * library. Cody & Waite's reduction to |f| <= ln(2)/2 and a polynomial; off by at most 2 units in
+ * the last place of normal numbers. It is 0 below e^-87.68, half of the smallest of those; NaN
+ * stays. */
 #ifndef BACKENDS_NATIVE_VECTOR_EXP_H
 #define BACKENDS_NATIVE_VECTOR_EXP_H
 
@@ -32,28 +33,39 @@ static inline uint32_t bits_of_float(float x)
     return bits;
 }
 
-/* e^x where it is a normal number. */
-static inline float exp_in_range(float x)
-{
-    const float shifter = 12582912; /* 1.5 * 2^23: what is added to it is rounded to an integer */
-    const float shifted = multiply_add(x, 1.44269504f, shifter), k = shifted - shifter;
-    float f = multiply_add(k, -0.693359375f, x), p = 1.9875691500e-4f;
-    f = multiply_add(k, 2.12194440e-4f, f);
-    p = multiply_add(p, f, 1.3981999507e-3f);
-    p = multiply_add(p, f, 8.3334519073e-3f);
-    p = multiply_add(p, f, 4.1665795894e-2f);
-    p = multiply_add(p, f, 1.6666665459e-1f);
-    p = multiply_add(p, f, 5.0000001201e-1f);
-    p = multiply_add(p * f, f, f) + 1;
-    /* k stands in the low bits of `shifted`. */
-    return p * float_of_bits((bits_of_float(shifted) + 127u) << 23);
-}
+/* e^x where it is a normal number, for V, which is float or a vector of floats; B has as many
+ * unsigned integers. e^f is 1 + f (1 + f q): q is the polynomial of degree 4 that keeps the error
+ * smallest on |f| <= ln(2)/2 (Remez' algorithm; 3e-9 of the value). */
+#define DEFINE_EXP(name, V, B, MULTIPLY_ADD)                                                       \
+    static inline V name(V x)                                                                      \
+    {                                                                                              \
+        const V zero = { 0 };                                                                      \
+        /* 1.5 * 2^23 + 127: what is added to it is rounded to an integer; that and the bias of    \
+         * exponents then stand in the low bits. */                                                \
+        const V shifter = zero + 12583039.0f;                                                      \
+        const V shifted = MULTIPLY_ADD(x, zero + 1.44269504f, shifter), k = shifted - shifter;     \
+        V f = MULTIPLY_ADD(k, zero - 0.693359375f, x), p = zero + 1.381459879e-3f, power;          \
+        B bits;                                                                                    \
+        f = MULTIPLY_ADD(k, zero + 2.12194440e-4f, f);                                             \
+        p = MULTIPLY_ADD(p, f, zero + 8.368716575e-3f);                                            \
+        p = MULTIPLY_ADD(p, f, zero + 4.166838899e-2f);                                            \
+        p = MULTIPLY_ADD(p, f, zero + 0.1666652113f);                                              \
+        p = MULTIPLY_ADD(p, f, zero + 0.4999999404f);                                              \
+        p = MULTIPLY_ADD(p, f, zero + 1.0f);                                                       \
+        p = MULTIPLY_ADD(p, f, zero + 1.0f);                                                       \
+        memcpy(&bits, &shifted, sizeof bits);                                                      \
+        bits <<= 23;                                                                               \
+        memcpy(&power, &bits, sizeof power);                                                       \
+        return p * power;                                                                          \
+    }
+DEFINE_EXP(exp_in_range, float, uint32_t, multiply_add)
+
+/* Here the power of 2 comes out as 0, and nowhere above e^-87.68. */
+#define EXP_LEAST -88.0f
 
 static inline float exp_not_positive(float x)
 {
-    const float least = -87.33654f; /* e^least is the smallest normal number */
-    const float r = exp_in_range(x < least ? least : x);
-    return x < least ? 0 : r;
+    return exp_in_range(x < EXP_LEAST ? EXP_LEAST : x);
 }
 
 #endif

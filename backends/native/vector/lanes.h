@@ -3,6 +3,7 @@
 #ifndef BACKENDS_NATIVE_VECTOR_LANES_H
 #define BACKENDS_NATIVE_VECTOR_LANES_H
 
+#include "backends/native/vector/exp.h"
 #include <stdint.h>
 #include <string.h>
 
@@ -137,5 +138,88 @@ static inline lanes_f64 lanes_max_f64(lanes_f64 a, lanes_f64 b)
 
 DEFINE_LANES(float, f32, F32)
 DEFINE_LANES(double, f64, F64)
+
+/* The first n lanes out of memory, the others out of `rest`; and the first n lanes into memory. */
+#define DEFINE_PARTS(T, tag)                                                                       \
+    static inline lanes_##tag lanes_part_##tag(const T *from, int64_t n, lanes_##tag rest)         \
+    {                                                                                              \
+        T several[LANES_BYTES / sizeof(T)];                                                        \
+        memcpy(several, &rest, sizeof rest);                                                       \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            several[i] = from[i];                                                                  \
+        return lanes_load_##tag(several);                                                          \
+    }                                                                                              \
+    static inline void lanes_put_part_##tag(T *to, int64_t n, lanes_##tag x)                       \
+    {                                                                                              \
+        T several[LANES_BYTES / sizeof(T)];                                                        \
+        memcpy(several, &x, sizeof x);                                                             \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            to[i] = several[i];                                                                    \
+    }
+#if defined __AVX512F__
+static inline lanes_f32 lanes_part_f32(const float *from, int64_t n, lanes_f32 rest)
+{
+    return _mm512_mask_loadu_ps(rest, (__mmask16)((1u << n) - 1), from);
+}
+static inline void lanes_put_part_f32(float *to, int64_t n, lanes_f32 x)
+{
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << n) - 1), x);
+}
+#else
+DEFINE_PARTS(float, f32)
+#endif
+DEFINE_PARTS(double, f64)
+
+/* a * b + c, rounded as multiply_add does it. */
+static inline lanes_f32 lanes_multiply_add(lanes_f32 a, lanes_f32 b, lanes_f32 c)
+{
+#if defined __AVX512F__
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined __FMA__
+    return _mm256_fmadd_ps(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* e^x for x <= 0; each lane as exp_not_positive does it. */
+typedef uint32_t lanes_of_words __attribute__((vector_size(LANES_BYTES)));
+DEFINE_EXP(lanes_exp_in_range, lanes_f32, lanes_of_words, lanes_multiply_add)
+static inline lanes_f32 lanes_exp_f32(lanes_f32 x)
+{
+    return lanes_exp_in_range(LANES_MAX_F32((lanes_f32){ 0 } + EXP_LEAST, x));
+}
+static inline lanes_f64 lanes_exp_f64(lanes_f64 x)
+{
+    double several[LANES_F64];
+    memcpy(several, &x, sizeof x);
+    for (int i = 0; i < LANES_F64; i++)
+        several[i] = exp(several[i]);
+    memcpy(&x, several, sizeof x);
+    return x;
+}
+
+/* Lane i is values[places[i]], of as many values as there are lanes. */
+static inline lanes_f32 lanes_pick_f32(const float *values, const int32_t *places)
+{
+    lanes_f32 x;
+#if defined __AVX512F__
+    x = _mm512_permutexvar_ps(_mm512_loadu_si512(places), _mm512_loadu_ps(values));
+#elif defined __AVX2__
+    x = _mm256_permutevar8x32_ps(_mm256_loadu_ps(values),
+                                 _mm256_loadu_si256((const __m256i *)(const void *)places));
+#else
+    for (int i = 0; i < LANES_F32; i++)
+        x[i] = values[places[i]];
+#endif
+    return x;
+}
+static inline lanes_f64 lanes_pick_f64(const double *values, const int32_t *places)
+{
+    lanes_f64 x;
+    for (int i = 0; i < LANES_F64; i++)
+        x[i] = values[places[i]];
+    return x;
+}
 
 #endif

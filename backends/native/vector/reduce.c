@@ -3,19 +3,20 @@
 #include "backends/native/vector/functions.h"
 #include "backends/native/vector/isa.h"
 #include "backends/native/vector/lanes.h"
+#include <float.h>
 
 #define NAME(name) ISA_PASTE(name, TAG)
 
 #define T double
 #define TAG f64
 #define FN(name) name
-#define EXP exp
+#define LANES_MAX LANES_MAX_F64
 #define INDEX int64_t
 #include "backends/native/vector/reduce_of_type.h"
 
 #define T float
 #define TAG f32
 #define FN(name) name##f
-#define EXP exp_not_positive
+#define LANES_MAX LANES_MAX_F32
 #define INDEX int32_t
 #include "backends/native/vector/reduce_of_type.h"

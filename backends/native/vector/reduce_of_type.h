@@ -1,10 +1,27 @@
 /* The reductions of vector.h for one type: see reduce.c, which includes this file with T, TAG,
- * FN, EXP (e^x for x <= 0) and INDEX (an integer as wide as T) defined. */
+ * FN, LANES_MAX and INDEX (an integer as wide as T) defined. */
+#include "backends/native/vector/exp_sums_of_type.h"
 
 /* Partial results that run side by side; a power of two. */
 #define PARTIALS ((int64_t)(256 / sizeof(T)))
 /* Additions in T before the sum goes on as a double: bounds the error. */
 #define RUN 32
+/* Rows that are added up before their sum is added to that of the columns; rows in T then. */
+#define ROWS 8
+#define ROWS_RUN (8 * ROWS)
+
+static inline NAME(lanes) NAME(add_rows)(const NAME(lanes) * v)
+{
+    return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+}
+
+/* Asks for ROWS rows that come after those at x. */
+static inline void NAME(ask_rows_after)(const T *x, int64_t stride, int64_t j)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; i++)
+        __builtin_prefetch(x + (ROWS + i) * stride + j, 0, 3);
+}
 
 /* Sums of TERM(x) with partial sums of type A. */
 #define SUM_RUN(name, A, TERM)                                                                     \
@@ -106,9 +123,22 @@
     {                                                                                              \
         const T *x = data;                                                                         \
         A partial[EBB_REDUCE_COLUMNS];                                                             \
+        int64_t i = 0;                                                                             \
         for (int64_t j = 0; j < n_columns; j++)                                                    \
             partial[j] = (A)accumulators[j];                                                       \
-        for (int64_t i = 0; i < n_rows; i++)                                                       \
+        for (; i + 3 < n_rows; i += 4) {                                                           \
+            const T *a = x + i * stride, *b = a + stride, *c = b + stride, *d = c + stride;        \
+            ask_rows(d + stride, n_columns * (int64_t)sizeof(T));                                  \
+            ask_rows(d + 2 * stride, n_columns * (int64_t)sizeof(T));                              \
+            ask_rows(d + 3 * stride, n_columns * (int64_t)sizeof(T));                              \
+            ask_rows(d + 4 * stride, n_columns * (int64_t)sizeof(T));                              \
+            for (int64_t j = 0; j < n_columns; j++) {                                              \
+                const A first = BOTH(partial[j], (A)a[j]), second = BOTH(first, (A)b[j]);          \
+                const A third = BOTH(second, (A)c[j]);                                             \
+                partial[j] = BOTH(third, (A)d[j]);                                                 \
+            }                                                                                      \
+        }                                                                                          \
+        for (; i < n_rows; i++)                                                                    \
             for (int64_t j = 0; j < n_columns; j++)                                                \
                 partial[j] = BOTH(partial[j], (A)x[i * stride + j]);                               \
         for (int64_t j = 0; j < n_columns; j++)                                                    \
@@ -146,7 +176,13 @@ static void NAME(square_rows)(int64_t n_rows, int64_t stride, int64_t n_columns,
         bool is_safe = true;
         for (int64_t j = 0; j < n_columns; j++)
             partial[j] = 0;
-        for (int64_t i = 0; i < n; i++)
+        int64_t i = 0;
+        for (; i + 3 < n; i += 4) {
+            const T *a = x + i * stride, *b = a + stride, *c = b + stride, *d = c + stride;
+            for (int64_t j = 0; j < n_columns; j++)
+                partial[j] += (a[j] * a[j] + b[j] * b[j]) + (c[j] * c[j] + d[j] * d[j]);
+        }
+        for (; i < n; i++)
             for (int64_t j = 0; j < n_columns; j++)
                 partial[j] += x[i * stride + j] * x[i * stride + j];
         for (int64_t j = 0; j < n_columns; j++)
@@ -168,151 +204,81 @@ FOLD_ROWS(product_rows, double, PRODUCT)
 
 /* ---- pairs ---- */
 
-/* Columns are gone over twice: first where they lie, where rows that lie a power of two apart share
- * few places of the cache, then in a dense copy, while the rows after them are asked for. */
-
-/* An exponential is taken of x less this. */
-static double NAME(shift_of)(double largest)
+/* Adds a sum of e^(x - shift) to that of e^(x - largest), with shift = `here` if that is finite;
+ * +infinity is left to the caller. */
+static void NAME(join_exps)(double here, double here_sum, double *largest, double *sum)
 {
-    return fabs(largest) < (double)INFINITY ? largest : 0;
+    const double before = *largest;
+    *largest = here > before ? here : before;
+    const double shift = fabs(*largest) < (double)INFINITY ? *largest : 0;
+    if (*sum != 0 && before < *largest)
+        *sum *= exp((fabs(before) < (double)INFINITY ? before : 0) - shift);
+    if (here_sum != 0)
+        *sum += here_sum * exp((fabs(here) < (double)INFINITY ? here : 0) - shift);
 }
 
-/* In place; n is a multiple of PARTIALS. Without `is_shifted`, x may be positive. */
-static void NAME(exp_all)(int64_t n, T *x, bool is_shifted)
+/* The same for n elements, `stride` apart, one of which is infinite: e^x is the sum's only term
+ * then, or NaN. */
+static void NAME(join_infinite)(int64_t n, int64_t stride, const T *x, double *largest, double *sum)
 {
-    n &= -PARTIALS;
-    if (is_shifted) {
-        INDEPENDENT
-        for (int64_t i = 0; i < n; i++)
-            x[i] = EXP(x[i]);
-    } else {
-        INDEPENDENT
-        for (int64_t i = 0; i < n; i++)
-            x[i] = FN(exp)(x[i]);
-    }
-}
-
-/* Elements of a run that are worked on together: they stay in the first-level cache. */
-#define TILE 1024
-
-/* Which NaN does not win: it shows in the sum of exponentials. */
-static T NAME(plain_max)(int64_t n, const T *x)
-{
-    T result = -(T)INFINITY;
-    int64_t i = 0;
-    if (n >= PARTIALS) {
-        T partial[256 / sizeof(T)];
-        for (int64_t j = 0; j < PARTIALS; j++)
-            partial[j] = result;
-        for (; i + PARTIALS <= n; i += PARTIALS)
-            for (int64_t j = 0; j < PARTIALS; j++)
-                partial[j] = x[i + j] > partial[j] ? x[i + j] : partial[j];
-        for (int64_t half = PARTIALS / 2; half >= 1; half /= 2)
-            for (int64_t j = 0; j < half; j++)
-                partial[j] = partial[half + j] > partial[j] ? partial[half + j] : partial[j];
-        result = partial[0];
-    }
-    for (; i < n; i++)
-        result = x[i] > result ? x[i] : result;
-    return result;
-}
-
-/* The sum of e^(x - shift) over at most TILE elements, for x <= shift. */
-static double NAME(exp_sum)(int64_t n, const T *x, T shift)
-{
-    T partial[256 / sizeof(T)] = { 0 }, rest[256 / sizeof(T)];
-    int64_t i = 0;
-    for (; i + PARTIALS <= n; i += PARTIALS) {
-        ask_ahead(x + i, 256);
-        INDEPENDENT
-        for (int64_t j = 0; j < PARTIALS; j++)
-            partial[j] += EXP(x[i + j] - shift);
-    }
-    if (i < n) {
-        for (int64_t j = 0; j < PARTIALS; j++)
-            rest[j] = i + j < n ? x[i + j] - shift : 0;
-        NAME(exp_all)(PARTIALS, rest, true);
-        for (int64_t j = 0; i + j < n; j++)
-            partial[j] += rest[j];
-    }
-    for (int64_t half = PARTIALS / 2; half >= 1; half /= 2)
-        for (int64_t j = 0; j < half; j++)
-            partial[j] += partial[half + j];
-    return (double)partial[0];
+    *largest = (double)INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        *sum += (double)FN(exp)(x[i * stride]);
 }
 
 static void NAME(exp_sum_run)(int64_t n, const void *data, int64_t count, double *largest,
                               double *sum)
 {
     const T *x = data;
+    T most[LANES_BYTES / sizeof(T)], sums[LANES_BYTES / sizeof(T)];
     (void)count;
-    for (int64_t begin = 0; begin < n; begin += TILE) {
-        const int64_t length = n - begin < TILE ? n - begin : TILE;
-        const double before = *largest, here = (double)NAME(plain_max)(length, x + begin);
-        *largest = here > before ? here : before;
-        const T shift = (T)NAME(shift_of)(*largest);
-        if (*sum != 0)
-            *sum *= exp(NAME(shift_of)(before) - (double)shift);
-        if (*largest < (double)INFINITY)
-            *sum += NAME(exp_sum)(length, x + begin, shift);
+    for (int64_t begin = 0; begin < n; begin += EXP_CHUNK * WIDTH) {
+        const int64_t length = n - begin < EXP_CHUNK * WIDTH ? n - begin : EXP_CHUNK * WIDTH;
+        NAME(exp_sums) s = NAME(exp_sums_chunk)(length, x + begin);
+        NAME(exp_sums_level)(&s);
+        NAME(lanes_store)(most, s.largest);
+        NAME(lanes_store)(sums, s.sum);
+        double here_sum = 0;
+        for (int64_t i = 0; i < WIDTH; i++)
+            here_sum += (double)sums[i];
+        if (most[0] < (T)INFINITY)
+            NAME(join_exps)((double)most[0], here_sum, largest, sum);
         else
-            for (int64_t i = 0; i < length; i++)
-                *sum += (double)FN(exp)(x[begin + i]);
+            NAME(join_infinite)(length, 1, x + begin, largest, sum);
     }
 }
 
+/* EXP_CHUNK vectors of a column at a time. */
 static void NAME(exp_sum_rows)(int64_t n_rows, int64_t stride, int64_t n_columns, const void *data,
                                int64_t count, double *largest, double *sums)
 {
-    T row[EBB_REDUCE_COLUMNS], shifts[EBB_REDUCE_COLUMNS], partial[EBB_REDUCE_COLUMNS];
-    T block[RUN * EBB_REDUCE_COLUMNS];
+    NAME(exp_sums) s[EBB_REDUCE_COLUMNS * sizeof(T) / LANES_BYTES];
+    T most[LANES_BYTES / sizeof(T)], here[LANES_BYTES / sizeof(T)];
     (void)count;
-    const int64_t whole = (n_columns + PARTIALS - 1) & -PARTIALS, inside = n_columns & -PARTIALS;
-    for (int64_t j = n_columns; j < whole; j++)
-        row[j] = 0;
-    for (int64_t begin = 0; begin < n_rows; begin += RUN) {
-        int64_t n = n_rows - begin < RUN ? n_rows - begin : RUN;
+    for (int64_t begin = 0; begin < n_rows; begin += EXP_CHUNK) {
+        const int64_t length = n_rows - begin < EXP_CHUNK ? n_rows - begin : EXP_CHUNK;
         const T *x = (const T *)data + begin * stride;
-        bool is_finite = true;
-        for (int64_t j = 0; j < n_columns; j++) {
-            shifts[j] = (T)NAME(shift_of)(largest[j]);
-            partial[j] = (T)largest[j];
-        }
-        for (int64_t i = 0; i < n; i++) {
-            T *copy = block + i * n_columns;
-            for (int64_t j = 0; j < n_columns; j++) {
-                copy[j] = x[i * stride + j];
-                partial[j] = copy[j] > partial[j] ? copy[j] : partial[j];
+        for (int64_t j = 0; j * WIDTH < n_columns; j++)
+            s[j] = NAME(exp_sums_start)();
+        for (int64_t i = 0; i < length; i += EXP_BLOCK)
+            for (int64_t j = 0; j < n_columns; j += WIDTH) {
+                const T *from = x + i * stride;
+                NAME(lanes) v[EXP_BLOCK];
+                NAME(ask_rows_after)(from, stride, j);
+                NAME(exp_rows_block)(length - i, stride, n_columns - j, from + j, v);
+                NAME(exp_sums_add)(&s[j / WIDTH], v);
             }
-        }
         for (int64_t j = 0; j < n_columns; j++) {
-            largest[j] = (double)partial[j];
-            is_finite = is_finite && largest[j] < (double)INFINITY;
-            row[j] = shifts[j] - (T)NAME(shift_of)(largest[j]);
+            if (j % WIDTH == 0) {
+                NAME(lanes_store)(most, s[j / WIDTH].largest);
+                NAME(lanes_store)(here, s[j / WIDTH].sum);
+            }
+            const T of_column = most[j % WIDTH];
+            if (of_column < (T)INFINITY)
+                NAME(join_exps)((double)of_column, (double)here[j % WIDTH], &largest[j], &sums[j]);
+            else
+                NAME(join_infinite)(length, stride, x + j, &largest[j], &sums[j]);
         }
-        NAME(exp_all)(whole, row, true);
-        for (int64_t j = 0; j < n_columns; j++) {
-            sums[j] = sums[j] != 0 ? sums[j] * (double)row[j] : 0;
-            shifts[j] = (T)NAME(shift_of)(largest[j]);
-            partial[j] = 0;
-        }
-        for (int64_t i = 0; i < n; i++) {
-            const int64_t done = is_finite ? inside : 0;
-            const T *copy = block + i * n_columns;
-            ask_rows(x + (RUN + i) * stride, n_columns * (int64_t)sizeof(T));
-            INDEPENDENT
-            for (int64_t j = 0; j < (done & -PARTIALS); j++)
-                partial[j] += EXP(copy[j] - shifts[j]);
-            if (done == n_columns)
-                continue;
-            for (int64_t j = done; j < n_columns; j++)
-                row[j] = copy[j] - shifts[j];
-            NAME(exp_all)(whole - done, row + done, is_finite);
-            for (int64_t j = done; j < n_columns; j++)
-                partial[j] += row[j];
-        }
-        for (int64_t j = 0; j < n_columns; j++)
-            sums[j] += (double)partial[j];
     }
 }
 
@@ -324,6 +290,9 @@ static void NAME(exp_sum_rows)(int64_t n_rows, int64_t stride, int64_t n_columns
         (squares) += (partial) + change * change * (double)(count)*weight;                         \
         (mean) += change * weight;                                                                 \
     } while (0)
+
+/* Elements of a run that are worked on together: they stay in the first-level cache. */
+#define TILE 1024
 
 /* Of n <= TILE elements: the mean, and the squares of the deviations from it. In T about a first
  * mean, which is then mended; in double where the squares leave the range of T. */
@@ -373,51 +342,84 @@ static void NAME(deviation_run)(int64_t n, const void *data, int64_t count, doub
     }
 }
 
+/* As JOIN, for the columns of n rows at x, out of sums and squares of deviations from `centre`. */
+static void NAME(join_deviations)(int64_t n, int64_t stride, int64_t n_columns, const T *x,
+                                  const T *centre, const T *sums, const T *partial, int64_t count,
+                                  double *means, double *squares)
+{
+    bool is_safe = true;
+    for (int64_t j = 0; j < n_columns; j++)
+        is_safe = is_safe & ((partial[j] == 0) | IS_SAFE(partial[j]));
+    if (is_safe) {
+        for (int64_t j = 0; j < n_columns; j++) {
+            const double sum = (double)sums[j], mean = sum / (double)n;
+            JOIN(means[j], squares[j], n, (double)centre[j] + mean, (double)partial[j] - sum * mean,
+                 count);
+        }
+        return;
+    }
+    for (int64_t j = 0; j < n_columns; j++) {
+        double mean = 0, wide = 0;
+        for (int64_t i = 0; i < n; i++)
+            mean += (double)x[i * stride + j] / (double)n;
+        for (int64_t i = 0; i < n; i++)
+            wide += SQUARE((double)x[i * stride + j] - mean);
+        JOIN(means[j], squares[j], n, mean, wide, count);
+    }
+}
+
+/* In one pass, about the mean of what is there already, or that of the first rows: where the mean
+ * of some rows is far from it, its change is the larger part of the result, too. */
 static void NAME(deviation_rows)(int64_t n_rows, int64_t stride, int64_t n_columns,
                                  const void *data, int64_t count, double *means, double *squares)
 {
     T centre[EBB_REDUCE_COLUMNS], sum[EBB_REDUCE_COLUMNS], square[EBB_REDUCE_COLUMNS];
-    T block[RUN * EBB_REDUCE_COLUMNS];
-    for (int64_t begin = 0; begin < n_rows; begin += RUN) {
-        const int64_t n = n_rows - begin < RUN ? n_rows - begin : RUN;
+    for (int64_t begin = 0, n; begin < n_rows; begin += n, count += n) {
         const T *x = (const T *)data + begin * stride;
-        for (int64_t j = 0; j < n_columns; j++)
-            centre[j] = sum[j] = square[j] = 0;
-        for (int64_t i = 0; i < n; i++) {
-            T *copy = block + i * n_columns;
-            for (int64_t j = 0; j < n_columns; j++) {
-                copy[j] = x[i * stride + j];
-                centre[j] += copy[j];
-            }
+        n = n_rows - begin < ROWS_RUN ? n_rows - begin : ROWS_RUN;
+        const int64_t n_first = n < ROWS ? n : ROWS;
+        for (int64_t j = 0; j < n_columns; j++) {
+            centre[j] = (T)means[j];
+            sum[j] = square[j] = 0;
         }
-        for (int64_t j = 0; j < n_columns; j++)
-            centre[j] /= (T)n;
-        for (int64_t i = 0; i < n; i++) {
-            const T *copy = block + i * n_columns;
-            ask_rows(x + (RUN + i) * stride, n_columns * (int64_t)sizeof(T));
+        if (count == 0) {
+            for (int64_t j = 0; j < n_columns; j++)
+                centre[j] = 0;
+            for (int64_t i = 0; i < n_first; i++)
+                for (int64_t j = 0; j < n_columns; j++)
+                    centre[j] += x[i * stride + j] / (T)n_first;
+        }
+        int64_t i = 0;
+        for (; i + ROWS <= n; i += ROWS) {
+            const T *row = x + i * stride;
+            int64_t j = 0;
+            for (; j + WIDTH <= n_columns; j += WIDTH) {
+                const NAME(lanes) middle = NAME(lanes_load)(centre + j);
+                NAME(lanes) d[ROWS], q[ROWS];
+                NAME(ask_rows_after)(row, stride, j);
+#pragma GCC unroll 8
+                for (int k = 0; k < ROWS; k++) {
+                    d[k] = NAME(lanes_load)(row + k * stride + j) - middle;
+                    q[k] = d[k] * d[k];
+                }
+                NAME(lanes_store)(sum + j, NAME(lanes_load)(sum + j) + NAME(add_rows)(d));
+                NAME(lanes_store)(square + j, NAME(lanes_load)(square + j) + NAME(add_rows)(q));
+            }
+            for (; j < n_columns; j++)
+                for (int k = 0; k < ROWS; k++) {
+                    const T d = row[k * stride + j] - centre[j];
+                    sum[j] += d;
+                    square[j] += d * d;
+                }
+        }
+        for (; i < n; i++)
             for (int64_t j = 0; j < n_columns; j++) {
-                const T d = copy[j] - centre[j];
+                const T d = x[i * stride + j] - centre[j];
                 sum[j] += d;
                 square[j] += d * d;
             }
-        }
-        bool is_safe = true;
-        for (int64_t j = 0; j < n_columns; j++)
-            is_safe = is_safe & ((square[j] == 0) | IS_SAFE(square[j]));
-        for (int64_t j = 0; j < n_columns; j++) {
-            const double s = (double)sum[j];
-            double here = (double)centre[j] + s / (double)n;
-            double partial = (double)square[j] - s * s / (double)n;
-            if (!is_safe) {
-                here = partial = 0;
-                for (int64_t i = 0; i < n; i++)
-                    here += (double)x[i * stride + j] / (double)n;
-                for (int64_t i = 0; i < n; i++)
-                    partial += SQUARE((double)x[i * stride + j] - here);
-            }
-            JOIN(means[j], squares[j], n, here, partial, count);
-        }
-        count += n;
+        NAME(join_deviations)
+        (n, stride, n_columns, x, centre, sum, square, count, means, squares);
     }
 }
 
@@ -426,11 +428,10 @@ static void NAME(deviation_rows)(int64_t n_rows, int64_t stride, int64_t n_colum
 /* results[i] = the sum of row i; dense rows of n < 2 vectors or so */
 static void NAME(short_sum_rows)(int64_t n_rows, int64_t n, const void *data, void *results)
 {
-    enum { WIDTH = LANES_BYTES / sizeof(T) };
     const lanes_of_bits rest = lanes_mask(n % WIDTH * (int64_t)sizeof(T));
     const T *x = data;
-    T *r = results, last[2 * WIDTH], sums[WIDTH];
-    NAME(lanes) rows[WIDTH];
+    T *r = results, last[2 * LANES_BYTES / sizeof(T)], sums[LANES_BYTES / sizeof(T)];
+    NAME(lanes) rows[LANES_BYTES / sizeof(T)];
     for (int64_t begin = 0; begin < n_rows; begin += WIDTH) {
         ask_ahead(x + begin * n, n * WIDTH * (int64_t)sizeof(T));
         for (int64_t i = 0; i < WIDTH; i++) {
@@ -444,7 +445,7 @@ static void NAME(short_sum_rows)(int64_t n_rows, int64_t n, const void *data, vo
                 const T *tail = from + j;
                 if (row * n + j + WIDTH > n_rows * n) { /* ends behind the rows */
                     memcpy(last, tail, (size_t)(n - j) * sizeof(T));
-                    memset(last + (n - j), 0, WIDTH * sizeof(T));
+                    memset(last + (n - j), 0, LANES_BYTES);
                     tail = last;
                 }
                 sum += NAME(lanes_choose)(rest, NAME(lanes_load)(tail), (NAME(lanes)){ 0 });
@@ -548,7 +549,13 @@ const ebb_reduce_table ISA_NAME(NAME(ebb_reduce)) = {
 #undef TILE
 #undef PARTIALS
 #undef RUN
+#undef ROWS
+#undef ROWS_RUN
+#undef WIDTH
+#undef SPLAT
+#undef EXP_BLOCK
+#undef EXP_CHUNK
+#undef LANES_MAX
 #undef T
 #undef TAG
 #undef FN
-#undef EXP

@@ -67,6 +67,12 @@ typedef struct ebb_reduce_table {
 } ebb_reduce_table;
 #define EBB_REDUCE_COLUMNS 256
 
+/* [n_outer, n_classes, n_inner], dense, whose middle dimension is gone along: in blocks of
+ * EBB_SOFTMAX_COLUMNS columns, n_blocks for each outer index; the last of them may be narrower. */
+typedef struct ebb_softmax_columns {
+    int64_t n_classes, n_inner, n_blocks;
+    bool is_streamed; /* the result goes past the caches */
+} ebb_softmax_columns;
 typedef struct ebb_softmax_table {
     /* rows of n_classes, dense; the result may be x. is_streamed: it goes past the caches */
     void (*rows)(int64_t n_rows, int64_t n_classes, const void *x, void *result, bool is_streamed);
@@ -75,11 +81,11 @@ typedef struct ebb_softmax_table {
     /* For each row its maximum, and log(sum(exp(x - maximum))). */
     void (*log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *x, void *maxima,
                          void *logs);
-    /* [n_classes, n_columns] with `stride` between classes; n_columns <= EBB_SOFTMAX_COLUMNS */
-    void (*columns)(int64_t n_classes, int64_t stride, int64_t n_columns, const void *x,
-                    void *result, bool is_streamed);
-    void (*log_columns)(int64_t n_classes, int64_t stride, int64_t n_columns, const void *x,
-                        void *result, bool is_streamed);
+    /* Blocks begin..end-1; the result may be x. */
+    void (*columns)(const ebb_softmax_columns *columns, int64_t begin, int64_t end, const void *x,
+                    void *result);
+    void (*log_columns)(const ebb_softmax_columns *columns, int64_t begin, int64_t end,
+                        const void *x, void *result);
 } ebb_softmax_table;
 #define EBB_SOFTMAX_COLUMNS 128
 
