@@ -2,6 +2,7 @@
 #ifndef OPS_CONV_H
 #define OPS_CONV_H
 
+#include "ops/epilogue.h"
 #include "ops/window.h"
 #include <ebb/ops.h>
 
@@ -10,20 +11,9 @@ typedef struct ebb_conv_grad_attrs { /* conv_input_grad, conv_weight_grad, conv_
     ebb_ints size; /* of the spatial dimensions of the result; none: see the ops */
 } ebb_conv_grad_attrs;
 
-typedef enum ebb_activation {
-    EBB_ACTIVATION_NONE,
-    EBB_ACTIVATION_RELU,
-    EBB_ACTIVATION_SIGMOID,
-    EBB_ACTIVATION_TANH
-} ebb_activation;
-
-/* The op that an activation is; NULL: none. */
-const ebb_op *ebb_activation_op(int activation);
-
 typedef struct ebb_conv_epilogue_attrs {
     ebb_conv_attrs conv;
-    bool residual;  /* behind x, w and perhaps bias there is one input more, which is added */
-    int activation; /* ebb_activation */
+    ebb_epilogue epilogue;
 } ebb_conv_epilogue_attrs;
 
 /* The convolution behind an op of the family: x [batch, groups channels, sizes...], w [groups

@@ -25,7 +25,7 @@
     X(reduce_sum) X(reduce_mean) X(reduce_prod) X(reduce_max) X(reduce_min) X(argmax) X(argmin)    \
     X(reduce_any) X(reduce_all) X(logsumexp) X(norm_l1) X(norm_l2) X(variance) X(cumsum)           \
     /* linear algebra */                                                                           \
-    X(matmul)                                                                                      \
+    X(matmul) X(matmul_epilogue)                                                                   \
     /* convolution and pooling */                                                                  \
     X(conv) X(conv_epilogue) X(conv_input_grad) X(conv_weight_grad) X(conv_weight_bias_grad)       \
     X(im2col) X(col2im)                                                                            \

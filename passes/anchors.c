@@ -1,56 +1,82 @@
-/* Anchors: what follows a convolution goes into it, where nothing else reads its result. A backend
- * then applies it to each result before it is written. Run by ebb_compile where a backend takes
- * such a convolution. */
+/* Anchors: what follows a convolution or a matrix product goes into it, where nothing else reads
+ * its result. A backend then applies it to each result before it is written. Run by ebb_compile,
+ * for those that a backend takes at least as well as the anchor alone. */
 #define EBB_NO_LOCATIONS
 #include "ops/conv.h"
+#include "ops/matmul_epilogue.h"
 #include "passes/rules.h"
 
 #include "passes/pattern.h"
 
-enum { MAX_INPUTS = 4 }; /* x, w, bias, residual */
+enum { MAX_INPUTS = 4 }; /* x, w, bias, residual; or a, b, bias, residual */
 
-static bool is_conv(ebb_node node)
-{
-    return ebb_node_op(node) == &ebb_op_conv || ebb_node_op(node) == &ebb_op_conv_epilogue;
-}
-
-static ebb_conv_epilogue_attrs attrs_of(ebb_node conv)
-{
-    if (ebb_node_op(conv) == &ebb_op_conv_epilogue)
-        return *(const ebb_conv_epilogue_attrs *)ebb_node_attrs(conv);
-    return (ebb_conv_epilogue_attrs){ .conv = *(const ebb_conv_attrs *)ebb_node_attrs(conv) };
-}
-
-/* The convolution once more, with these attributes and perhaps a residual. */
-static ebb_node emit_epilogue(const ebb_match *match, ebb_node conv,
-                              const ebb_conv_epilogue_attrs *attrs, ebb_node residual)
-{
+/* A convolution or product as an op with an epilogue. The residual is the last input. */
+typedef struct anchor {
+    ebb_node node;    /* as it was */
+    const ebb_op *op; /* as it becomes */
     ebb_node inputs[MAX_INPUTS];
-    int n = ebb_node_n_inputs(conv);
-    for (int i = 0; i < n; i++)
-        inputs[i] = ebb_node_input(conv, i);
-    if (residual.id)
-        inputs[n++] = residual;
-    return ebb_emit(match->graph, &ebb_op_conv_epilogue, inputs, n, attrs, NULL);
+    int n_inputs;
+    union {
+        ebb_conv_epilogue_attrs conv;
+        ebb_matmul_epilogue_attrs matmul;
+    } attrs;
+} anchor;
+
+static ebb_epilogue *epilogue_of(anchor *a)
+{
+    return a->op == &ebb_op_conv_epilogue ? &a->attrs.conv.epilogue : &a->attrs.matmul.epilogue;
 }
 
-/* Nothing but the root reads the convolution, and it has no activation yet. */
-static bool is_open(const ebb_match *match, ebb_node node)
+/* Nothing but the root reads it, and it has no activation yet. */
+static bool read_open(const ebb_match *match, ebb_node node, anchor *a)
 {
-    return is_conv(node) && ebb_match_is_only_use(match, node) &&
-           attrs_of(node).activation == EBB_ACTIVATION_NONE;
+    const ebb_op *op = ebb_node_op(node);
+    const void *attrs = ebb_node_attrs(node);
+    *a = (anchor){ .node = node, .n_inputs = ebb_node_n_inputs(node) };
+    if (op == &ebb_op_conv || op == &ebb_op_conv_epilogue) {
+        a->op = &ebb_op_conv_epilogue;
+        if (op == a->op)
+            a->attrs.conv = *(const ebb_conv_epilogue_attrs *)attrs;
+        else
+            a->attrs.conv.conv = *(const ebb_conv_attrs *)attrs;
+    } else if (op == &ebb_op_matmul || op == &ebb_op_matmul_epilogue) {
+        a->op = &ebb_op_matmul_epilogue;
+        if (op == a->op)
+            a->attrs.matmul = *(const ebb_matmul_epilogue_attrs *)attrs;
+        else
+            a->attrs.matmul.matmul = *(const ebb_matmul_attrs *)attrs;
+    } else {
+        return false;
+    }
+    for (int i = 0; i < a->n_inputs; i++)
+        a->inputs[i] = ebb_node_input(node, i);
+    return ebb_match_is_only_use(match, node) && epilogue_of(a)->activation == EBB_ACTIVATION_NONE;
 }
 
-static bool input_is_open(const ebb_match *match)
+static bool is_taken(const ebb_match *match, const anchor *a)
 {
-    return is_open(match, match->inputs[0]);
+    return ebb_match_pays(match, a->op, &a->attrs, a->inputs, a->n_inputs, a->node);
+}
+
+static ebb_node emit(const ebb_match *match, const anchor *a)
+{
+    return ebb_emit(match->graph, a->op, a->inputs, a->n_inputs, &a->attrs, NULL);
+}
+
+/* ---- activations ---- */
+
+static bool activate(const ebb_match *match, int activation, anchor *a)
+{
+    if (!read_open(match, match->inputs[0], a))
+        return false;
+    epilogue_of(a)->activation = activation;
+    return is_taken(match, a);
 }
 
 static ebb_node build_with(const ebb_match *match, int activation)
 {
-    ebb_conv_epilogue_attrs attrs = attrs_of(match->inputs[0]);
-    attrs.activation = activation;
-    return emit_epilogue(match, match->inputs[0], &attrs, EBB_NONE);
+    anchor a;
+    return activate(match, activation, &a) ? emit(match, &a) : EBB_NONE;
 }
 
 static ebb_node build_relu(const ebb_match *match)
@@ -68,48 +94,104 @@ static ebb_node build_tanh(const ebb_match *match)
     return build_with(match, EBB_ACTIVATION_TANH);
 }
 
-/* The input of an addition into which the other one may go: the one that is computed last, so that
- * the other one is there. -1: none. */
-static int open_input(const ebb_match *match)
+static bool input_is_open(const ebb_match *match)
+{
+    anchor a;
+    return read_open(match, match->inputs[0], &a);
+}
+
+/* ---- what is added ---- */
+
+/* One value a column: what is repeated, or none. */
+static ebb_node row_behind(ebb_node node)
+{
+    if (ebb_node_op(node) != &ebb_op_broadcast_to)
+        return EBB_NONE;
+    const ebb_shape *wide = &ebb_node_type(node)->shape;
+    const ebb_node row = ebb_node_input(node, 0);
+    const ebb_shape *shape = &ebb_node_type(row)->shape;
+    return shape->rank == 1 && wide->rank > 1 && shape->dims[0] == wide->dims[wide->rank - 1]
+               ? row
+               : EBB_NONE;
+}
+
+static bool add_bias(const ebb_match *match, anchor *a)
+{
+    for (int i = 0; i < 2; i++) {
+        const ebb_node row = row_behind(match->inputs[1 - i]);
+        if (!row.id || !read_open(match, match->inputs[i], a) || a->op != &ebb_op_matmul_epilogue ||
+            a->n_inputs - epilogue_of(a)->residual > 2)
+            continue;
+        a->inputs[a->n_inputs] = a->inputs[2]; /* a residual stays the last */
+        a->inputs[2] = row;
+        a->n_inputs++;
+        return is_taken(match, a);
+    }
+    return false;
+}
+
+/* Into the input that is computed last, so that the other one is there. */
+static bool add_residual(const ebb_match *match, anchor *a)
 {
     const int later = match->inputs[1].id > match->inputs[0].id;
     for (int k = 0; k < 2; k++) {
         const int i = k ? 1 - later : later;
-        const ebb_node conv = match->inputs[i], other = match->inputs[1 - i];
-        if (conv.id != other.id && is_open(match, conv) && !attrs_of(conv).residual &&
-            ebb_node_op(other) != &ebb_op_broadcast_to && ebb_node_op(other) != &ebb_op_constant)
-            return i;
+        const ebb_node other = match->inputs[1 - i];
+        if (match->inputs[i].id == other.id || ebb_node_op(other) == &ebb_op_broadcast_to ||
+            ebb_node_op(other) == &ebb_op_constant || !read_open(match, match->inputs[i], a) ||
+            epilogue_of(a)->residual)
+            continue;
+        epilogue_of(a)->residual = true;
+        a->inputs[a->n_inputs++] = other;
+        if (is_taken(match, a))
+            return true;
     }
-    return -1;
+    return false;
 }
 
-static bool has_open_input(const ebb_match *match)
+static bool takes_bias(const ebb_match *match)
 {
-    return open_input(match) >= 0;
+    anchor a;
+    return add_bias(match, &a);
+}
+
+static bool takes_residual(const ebb_match *match)
+{
+    anchor a;
+    return add_residual(match, &a);
+}
+
+static ebb_node build_bias(const ebb_match *match)
+{
+    anchor a;
+    return add_bias(match, &a) ? emit(match, &a) : EBB_NONE;
 }
 
 static ebb_node build_residual(const ebb_match *match)
 {
-    const int i = open_input(match);
-    ebb_conv_epilogue_attrs attrs = attrs_of(match->inputs[i]);
-    attrs.residual = true;
-    return emit_epilogue(match, match->inputs[i], &attrs, match->inputs[1 - i]);
+    anchor a;
+    return add_residual(match, &a) ? emit(match, &a) : EBB_NONE;
 }
 
-#define ONLY_USE "a is conv or conv_epilogue without an activation, and nothing else uses it"
+#define ONLY_USE                                                                                   \
+    "a is conv or matmul, perhaps with an epilogue but without an activation, and nothing else "   \
+    "uses it"
 
 /* clang-format off */
 static const ebb_rule rules[] = {
-    RULE_BUILD("residual", OP(add, A, B), "conv_epilogue(.., b), residual", FLOAT, has_open_input,
-               build_residual,
-               "a or b is conv or conv_epilogue with neither residual nor activation, and nothing "
+    RULE_BUILD("bias", OP(add, A, B), "matmul_epilogue(.., b, ..)", FLOAT, takes_bias, build_bias,
+               "a or b is matmul, perhaps with a residual, and nothing else uses it; the other "
+               "repeats a row"),
+    RULE_BUILD("residual", OP(add, A, B), "(conv or matmul)_epilogue(.., b), residual", FLOAT,
+               takes_residual, build_residual,
+               "a or b is conv or matmul with neither residual nor activation, and nothing "
                "else uses it; the other is no broadcast"),
-    RULE_BUILD("relu of conv", OP(relu, A), "conv_epilogue(..), relu", FLOAT, input_is_open,
+    RULE_BUILD("relu", OP(relu, A), "(conv or matmul)_epilogue(..), relu", FLOAT, input_is_open,
                build_relu, ONLY_USE),
-    RULE_BUILD("sigmoid of conv", OP(sigmoid, A), "conv_epilogue(..), sigmoid", FLOAT,
+    RULE_BUILD("sigmoid", OP(sigmoid, A), "(conv or matmul)_epilogue(..), sigmoid", FLOAT,
                input_is_open, build_sigmoid, ONLY_USE),
-    RULE_BUILD("tanh of conv", OP(tanh, A), "conv_epilogue(..), tanh", FLOAT, input_is_open,
-               build_tanh, ONLY_USE),
+    RULE_BUILD("tanh", OP(tanh, A), "(conv or matmul)_epilogue(..), tanh", FLOAT,
+               input_is_open, build_tanh, ONLY_USE),
 };
 /* clang-format on */
 

@@ -97,6 +97,13 @@ bool ebb_match_is_only_use(const ebb_match *match, ebb_node node)
     return node.id >= match->n_uses || match->uses[node.id] <= 1;
 }
 
+bool ebb_match_pays(const ebb_match *match, const ebb_op *op, const void *attrs,
+                    const ebb_node *inputs, int n_inputs, ebb_node instead)
+{
+    const ebb_rewrite *r = match->rewrite;
+    return !r->pays || r->pays(r->context, op, attrs, inputs, n_inputs, instead);
+}
+
 static bool dtype_allows(unsigned when, const ebb_match *match, bool fast_math)
 {
     if ((when & EBB_ALWAYS) == EBB_ALWAYS)
@@ -293,7 +300,8 @@ static bool find_work(driver *d)
                             .inputs = d->inputs,
                             .is_output = d->used[id] == IS_OUTPUT,
                             .uses = d->uses,
-                            .n_uses = (uint32_t)d->n_ids };
+                            .n_uses = (uint32_t)d->n_ids,
+                            .rewrite = d->rewrite };
         const struct index_slot *slot = find_slot(&d->index, op);
         if (find_match(d, slot->op ? slot->first : -1, &match) >= 0 ||
             find_match(d, d->index.any, &match) >= 0)
@@ -402,7 +410,8 @@ static void copy_node(driver *d, ebb_node old)
                             .inputs = d->inputs,
                             .is_output = d->used[old.id] == IS_OUTPUT,
                             .uses = d->new_uses,
-                            .n_uses = d->n_new_uses };
+                            .n_uses = d->n_new_uses,
+                            .rewrite = d->rewrite };
         d->old = old;
         node = apply_rules(d, &match);
         const char *name = ebb_node_name(old);

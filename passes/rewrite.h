@@ -56,6 +56,7 @@ typedef struct ebb_match {
     bool is_output;       /* of the graph, or the value of an update */
     const uint32_t *uses; /* by id */
     uint32_t n_uses;
+    const struct ebb_rewrite *rewrite;
 } ebb_match;
 
 typedef struct ebb_rule {
@@ -82,6 +83,11 @@ typedef struct ebb_rule_set {
 /* True if only the node that is being rewritten uses `node`, as far as is known. */
 bool ebb_match_is_only_use(const ebb_match *match, ebb_node node);
 
+/* True if it is as well to compute such a node in the place of `instead`, a node with a result of
+ * the same type: what ebb_rewrite.pays says. */
+bool ebb_match_pays(const ebb_match *match, const ebb_op *op, const void *attrs,
+                    const ebb_node *inputs, int n_inputs, ebb_node instead);
+
 /* ---- the driver ---- */
 
 #define EBB_MAX_RULES 256
@@ -98,6 +104,10 @@ typedef struct ebb_rewrite {
     bool lazy, sweep;
     int budget; /* applications at one node; 0: EBB_REWRITE_BUDGET */
     ebb_logger log;
+    /* For rules that ask (ebb_match_pays); NULL: always. */
+    bool (*pays)(void *context, const ebb_op *op, const void *attrs, const ebb_node *inputs,
+                 int n_inputs, ebb_node instead);
+    void *context;
 } ebb_rewrite;
 
 typedef struct ebb_rewrite_counts {

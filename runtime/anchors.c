@@ -1,40 +1,53 @@
-/* Activations and residuals into convolutions, where a backend computes such ones. */
-#include "ops/conv.h"
-#include "ops/descriptors.h"
+/* What follows convolutions and products into them, where a backend computes such ones. */
 #include "passes/rules.h"
 #include "runtime/runtime.h"
 
-/* True if a backend takes the first convolution with an activation, better than by plain loops.
- * Those that it refuses later are decomposed again. */
-static bool takes_epilogues(const ebb_executable *e)
+static int best_score(const ebb_executable *e, const ebb_region *region)
 {
-    ebb_node node = EBB_NONE;
-    const uint32_t n = ebb_graph_n_nodes(e->graph);
-    for (uint32_t id = 1; id <= n && !node.id; id++)
-        if (ebb_node_op(ebb_graph_node(e->graph, id)) == &ebb_op_conv)
-            node = ebb_graph_node(e->graph, id);
-    if (!node.id)
-        return false;
-    const ebb_conv_epilogue_attrs attrs = { .conv = *(const ebb_conv_attrs *)ebb_node_attrs(node),
-                                            .activation = EBB_ACTIVATION_RELU };
-    ebb_operand inputs[3];
-    for (int i = 0; i < ebb_node_n_inputs(node); i++) {
-        const ebb_type *type = ebb_node_type(ebb_node_input(node, i));
-        inputs[i] = (ebb_operand){ .type = type, .layout = ebb_layout_dense(&type->shape) };
+    int best = EBB_SCORE_NONE;
+    for (int b = 0; b < e->n_backends; b++) {
+        const int score = e->backends[b]->score(e->backends[b], region);
+        best = score > best ? score : best;
     }
-    const ebb_type *type = ebb_node_type(node);
+    return best;
+}
+
+enum { MOST_INPUTS = 4 }; /* of a node that the pass asks about */
+
+static int score_node(const ebb_executable *e, const ebb_op *op, const void *attrs,
+                      const ebb_node *inputs, int n_inputs, const ebb_type *type)
+{
+    ebb_operand operands[MOST_INPUTS];
+    for (int i = 0; i < n_inputs; i++) {
+        const ebb_type *input = ebb_node_type(inputs[i]);
+        operands[i] = (ebb_operand){ .type = input, .layout = ebb_layout_dense(&input->shape) };
+    }
     const ebb_operand result = { .type = type, .layout = ebb_layout_dense(&type->shape) };
-    const ebb_region region = { .op = &ebb_op_conv_epilogue,
-                                .attrs = &attrs,
-                                .n_inputs = ebb_node_n_inputs(node),
-                                .n_results = 1,
-                                .inputs = inputs,
-                                .results = &result,
-                                .n_threads = e->n_threads };
-    for (int b = 0; b < e->n_backends; b++)
-        if (e->backends[b]->score(e->backends[b], &region) > EBB_SCORE_REFERENCE)
-            return true;
-    return false;
+    return best_score(e, &(ebb_region){ .op = op,
+                                        .attrs = attrs,
+                                        .n_inputs = n_inputs,
+                                        .n_results = 1,
+                                        .inputs = operands,
+                                        .results = &result,
+                                        .n_threads = e->n_threads });
+}
+
+/* True if a backend takes the anchor with what follows, better than by plain loops, and nobody
+ * would rather have it alone. Those that are refused later are decomposed again. */
+static bool pays(void *context, const ebb_op *op, const void *attrs, const ebb_node *inputs,
+                 int n_inputs, ebb_node instead)
+{
+    const ebb_executable *e = context;
+    const ebb_type *type = ebb_node_type(instead);
+    ebb_node old[MOST_INPUTS];
+    const int n_old = ebb_node_n_inputs(instead);
+    if (n_inputs > MOST_INPUTS || n_old > MOST_INPUTS)
+        return false;
+    for (int i = 0; i < n_old; i++)
+        old[i] = ebb_node_input(instead, i);
+    const int score = score_node(e, op, attrs, inputs, n_inputs, type);
+    return score > EBB_SCORE_REFERENCE &&
+           score >= score_node(e, ebb_node_op(instead), ebb_node_attrs(instead), old, n_old, type);
 }
 
 ebb_status ebb_executable_anchor(ebb_executable *e, ebb_dump *dump)
@@ -45,10 +58,10 @@ ebb_status ebb_executable_anchor(ebb_executable *e, ebb_dump *dump)
                                   .n_sets = 1,
                                   .keep_updates = e->has_updates,
                                   .lazy = true,
-                                  .log = e->log };
+                                  .log = e->log,
+                                  .pays = pays,
+                                  .context = e };
     e->may_anchor = false;
-    if (!takes_epilogues(e))
-        return EBB_OK;
     const size_t map_bytes = ((size_t)ebb_graph_n_nodes(e->graph) + 1) * sizeof(uint32_t);
     const size_t outputs_bytes = e->n_fetches * sizeof(ebb_node);
     uint32_t *map = ebb_allocate(e->allocator, map_bytes);

@@ -1,7 +1,7 @@
 /* The executable's own data, and how the files of runtime/ share the work of a compilation:
  *
  *   compile.c     checks, pipeline, the order of all of it
- *   anchors.c     convolutions with what follows them
+ *   anchors.c     convolutions and products with what follows them
  *   fuse.c        programs of element-wise nodes
  *   decompose.c   library ops that no backend takes, by their parts
  *   lower.c       graph -> steps with kernels, and the buffers they use

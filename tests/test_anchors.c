@@ -1,5 +1,5 @@
-/* Convolutions with what follows them, against the same without: in the result's memory and beside
- * it, channels first and last, with one thread and two. */
+/* Convolutions and matrix products with what follows them, against the same without: in the
+ * result's memory and beside it, channels first and last, with one thread and two. */
 #include <ebb/compile.h>
 #include <ebb/ops.h>
 
@@ -78,12 +78,12 @@ static void run_block(activation f, bool fetch_residual, bool skip_anchors, int 
         free(values[i]);
 }
 
-static void expect_close(const float *a, const float *b)
+static void expect_close(const float *a, const float *b, int n)
 {
     double most = 0;
-    for (int i = 0; i < N_X; i++)
+    for (int i = 0; i < n; i++)
         most = fmax(most, fabs((double)b[i]));
-    for (int i = 0; i < N_X; i++)
+    for (int i = 0; i < n; i++)
         ck_assert_msg(fabs((double)a[i] - (double)b[i]) <= 1e-5 * most, "%d: %g, %g", i,
                       (double)a[i], (double)b[i]);
 }
@@ -98,11 +98,92 @@ START_TEST(anchored_is_not_anchored)
         for (int n_threads = 1; n_threads <= 2; n_threads++) {
             run_block(activations[_i], fetch, false, n_threads, values[0], values[1]);
             run_block(activations[_i], fetch, true, n_threads, values[2], values[3]);
-            expect_close(values[0], values[2]);
-            expect_close(values[1], values[3]);
+            expect_close(values[0], values[2], N_X);
+            expect_close(values[1], values[3], N_X);
         }
     for (int i = 0; i < 4; i++)
         free(values[i]);
+}
+END_TEST
+
+/* h = relu(a w + b), y = f(h v + b + h), and the gradients of sum(y^2) to w and to a: that of w is
+ * a sum of two products if `shares` makes both products use it. m rows, n columns everywhere. */
+static void run_products(activation f, int m, int n, bool shares, bool steady, bool skip_anchors,
+                         int n_threads, float *y, float *dw)
+{
+    const ebb_type matrix = { EBB_F32, { 2, { n, n } } };
+    ebb_graph *g = ebb_graph_create("products");
+    ebb_store *store = ebb_store_create(NULL);
+    ebb_node a = ebb_input(g, "a", EBB_F32, EBB_SHAPE(m, n)), w, v;
+    ebb_node b = ebb_input(g, "b", EBB_F32, EBB_SHAPE(n));
+    float *w_values = make_values(n * n), *values[] = { make_values(m * n), make_values(n) };
+    if (steady) {
+        w = ebb_variable(g, "w", EBB_F32, matrix.shape, NULL);
+    } else {
+        w = ebb_input(g, "w", EBB_F32, matrix.shape);
+    }
+    v = shares ? w : ebb_mul(w, ebb_full_like(w, 0.5));
+    ebb_node h = ebb_relu(ebb_add(ebb_matmul(a, w), b));
+    ebb_node t = ebb_add(ebb_add(ebb_matmul(h, v), b), h), z = f ? f(t) : t, d;
+    ebb_node loss = ebb_reduce_sum(ebb_square(z), (ebb_axes){ 0 }, false);
+    ck_assert_int_eq(ebb_gradients(loss, &w, 1, &d), EBB_OK);
+    const ebb_node fetches[] = { z, d };
+    ebb_executable *e;
+    ck_assert_int_eq(ebb_compile(g,
+                                 &(ebb_compile_options){ .fetches = fetches,
+                                                         .n_fetches = 2,
+                                                         .store = store,
+                                                         .skip_anchors = skip_anchors,
+                                                         .n_threads = n_threads },
+                                 &e),
+                     EBB_OK);
+    ck_assert_int_eq(has_step(e, "matmul_epilogue"), !skip_anchors);
+    const ebb_tensor value = ebb_tensor_borrow(EBB_F32, matrix.shape, w_values);
+    if (steady)
+        ck_assert_int_eq(ebb_store_set(store, "w", &value), EBB_OK);
+    const ebb_feed feeds[] = {
+        { a, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(m, n), values[0]) },
+        { b, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(n), values[1]) },
+        { w, value },
+    };
+    const ebb_fetch out[] = {
+        { z, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(m, n), y) },
+        { d, ebb_tensor_borrow(EBB_F32, matrix.shape, dw) },
+    };
+    for (int run = 0; run < 2; run++)
+        ck_assert_int_eq(ebb_run(e, feeds, steady ? 2 : 3, out, 2), EBB_OK);
+    ebb_executable_destroy(e);
+    ebb_store_destroy(store);
+    ebb_graph_destroy(g);
+    free(w_values);
+    free(values[0]);
+    free(values[1]);
+}
+
+/* Rows: few, so that steady weights are packed; many, so that the result is large. */
+START_TEST(products_with_what_follows)
+{
+    static const activation activations[] = { NULL, (ebb_relu), (ebb_sigmoid), (ebb_tanh) };
+    static const int rows[] = { 48, 1100 };
+    const int m = rows[_i % 2], n = _i / 2 ? 256 : 192;
+    float *y[2], *d[2];
+    for (int i = 0; i < 2; i++) {
+        y[i] = malloc((size_t)(m * n) * sizeof **y);
+        d[i] = malloc((size_t)(n * n) * sizeof **d);
+    }
+    for (int variant = 0; variant < 8; variant++) {
+        const bool shares = variant & 1, steady = variant & 2;
+        const int n_threads = variant & 4 ? 2 : 1;
+        for (int way = 0; way < 2; way++)
+            run_products(activations[variant % 4], m, n, shares, steady, way, n_threads, y[way],
+                         d[way]);
+        expect_close(y[0], y[1], m * n);
+        expect_close(d[0], d[1], n * n);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(y[i]);
+        free(d[i]);
+    }
 }
 END_TEST
 
@@ -127,6 +208,7 @@ int main(void)
     Suite *suite = suite_create("anchors");
     TCase *c = tcase_create("anchors");
     tcase_add_loop_test(c, anchored_is_not_anchored, 0, 4);
+    tcase_add_loop_test(c, products_with_what_follows, 0, 4);
     tcase_add_test(c, no_backend_no_anchor);
     suite_add_tcase(suite, c);
     return run_suite(suite);

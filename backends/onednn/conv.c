@@ -26,8 +26,8 @@ static ebb_onednn_conv find_operands(const ebb_region *region)
         o.y = &out[0];
         if (region->op == &ebb_op_conv_epilogue) {
             const ebb_conv_epilogue_attrs *attrs = region->attrs;
-            o.residual = attrs->residual ? &in[region->n_inputs - 1] : NULL;
-            o.activation = (ebb_activation)attrs->activation;
+            o.epilogue = attrs->epilogue;
+            o.residual = o.epilogue.residual ? &in[region->n_inputs - 1] : NULL;
         }
         o.bias = region->n_inputs > 2 && &in[2] != o.residual ? &in[2] : NULL;
         break;
@@ -120,37 +120,11 @@ int ebb_onednn_threads_conv(const ebb_region *region)
     return multiplies < 0.3e6 ? 1 : region->n_threads;
 }
 
-/* What is done beside the primitives. */
+/* EBB_ONEDNN_PADDED and ROWS: what is done beside the primitives. */
 typedef struct extras {
     ebb_onednn_windows windows; /* copied of x before */
     int64_t bias_filters;       /* EBB_ONEDNN_ROWS: the gradient of so many biases; 0: none */
-    bool has_windows;
-    int residual;       /* the input that is added to the result */
-    int64_t n_residual; /* its elements; 0: none */
-    int n_threads;
 } extras;
-
-typedef struct copying {
-    const extras *more;
-    const ebb_call *call;
-} copying;
-
-static void copy_part(void *context, int index, int n)
-{
-    const copying *c = context;
-    const float *from = c->call->inputs[c->more->residual];
-    int64_t begin, end;
-    ebb_parallel_part(c->more->n_residual, index, n, &begin, &end);
-    memcpy((float *)c->call->results[0] + begin, from + begin,
-           (size_t)(end - begin) * sizeof *from);
-}
-
-/* oneDNN adds to what lies in the result. Where the plan could, that is the residual already. */
-static void place_residual(const extras *more, const ebb_call *call)
-{
-    if (call->results[0] != call->inputs[more->residual])
-        ebb_parallel(more->n_threads, copy_part, &(copying){ more, call });
-}
 
 /* Sums of the columns of rows [n_rows, n]. */
 static void sum_rows(int64_t n_rows, int64_t n, const float *rows, float *sums)
@@ -172,11 +146,10 @@ static ebb_status run_conv(const ebb_call *call)
     ebb_onednn_state *state = call->state;
     const extras *more = state->more;
     ebb_status status = EBB_OK;
-    if (more && more->has_windows)
+    if (more)
         ebb_onednn_windows_copy(&more->windows, call->inputs[0],
                                 (void *)((char *)call->scratch + more->windows.start));
-    if (more && more->n_residual)
-        place_residual(more, call);
+    ebb_onednn_place_residual(state, call);
     if (more && more->bias_filters)
         sum_rows(more->windows.batch * more->windows.w.n_counts, more->bias_filters,
                  call->inputs[1], call->results[1]);
@@ -241,23 +214,19 @@ static ebb_status add_extras(const ebb_onednn_conv *o, const ebb_region *region,
                              const ebb_onednn_described *d, const ebb_compile_env *env,
                              ebb_onednn_state *state, ebb_kernel *kernel)
 {
-    const bool has_windows = d->form == EBB_ONEDNN_PADDED || d->form == EBB_ONEDNN_ROWS;
-    if (o->residual)
+    if (o->residual) {
         kernel->inplace_inputs = 1u << (region->n_inputs - 1);
-    if (!has_windows && (!o->residual || d->form == EBB_ONEDNN_WINOGRAD))
+        if (d->form != EBB_ONEDNN_WINOGRAD) { /* there it goes through the scratch */
+            state->residual.input = region->n_inputs - 1;
+            state->residual.n = ebb_shape_elements(&o->residual->type->shape);
+        }
+    }
+    if (d->form != EBB_ONEDNN_PADDED && d->form != EBB_ONEDNN_ROWS)
         return EBB_OK;
     extras *more = env->allocate(env->context, sizeof *more);
     if (!more)
         return ebb_fail(env->error, EBB_OUT_OF_MEMORY, "oneDNN convolution: state of a kernel");
     state->more = more;
-    more->n_threads = state->n_threads;
-    if (o->residual) {
-        more->residual = region->n_inputs - 1;
-        more->n_residual = ebb_shape_elements(&o->residual->type->shape);
-    }
-    if (!has_windows)
-        return EBB_OK;
-    more->has_windows = true;
     more->windows = d->windows;
     more->windows.start = (kernel->scratch_bytes + 63) / 64 * 64;
     more->bias_filters = d->form == EBB_ONEDNN_ROWS && o->bias ? o->w->type->shape.dims[0] : 0;
@@ -337,7 +306,7 @@ static ebb_status bind_images(const ebb_onednn_conv *o, const ebb_region *region
 {
     const images *at = &images_of[o->direction];
     const extras *more = state->more;
-    const bool has_windows = more && more->has_windows, is_product = d->form == EBB_ONEDNN_ROWS;
+    const bool is_product = d->form == EBB_ONEDNN_ROWS;
     ebb_status status = EBB_OK;
     if (o->bias && !is_product)
         status = ebb_onednn_bind(state, &state->main, at->bias, dn_desc_view(&d->bias),
@@ -345,10 +314,9 @@ static ebb_status bind_images(const ebb_onednn_conv *o, const ebb_region *region
     if (!status && d->form == EBB_ONEDNN_WINOGRAD)
         return bind_blocked(o, region, d, state, kernel, error);
     if (!status)
-        status =
-            ebb_onednn_bind(state, &state->main, is_product ? DNNL_ARG_WEIGHTS : at->x,
-                            dn_desc_view(&d->x), has_windows ? EBB_ONEDNN_SCRATCH : at->x_place,
-                            has_windows ? more->windows.start : at->x_index, NULL, error);
+        status = ebb_onednn_bind(state, &state->main, is_product ? DNNL_ARG_WEIGHTS : at->x,
+                                 dn_desc_view(&d->x), more ? EBB_ONEDNN_SCRATCH : at->x_place,
+                                 more ? more->windows.start : at->x_index, NULL, error);
     if (!status)
         status = ebb_onednn_bind(state, &state->main, is_product ? DNNL_ARG_SRC : at->y,
                                  dn_desc_view(&d->y), at->y_place, at->y_index, NULL, error);

@@ -17,7 +17,7 @@ typedef struct ebb_onednn_conv {
     ebb_onednn_direction direction;
     const ebb_operand *x, *w, *y, *bias; /* bias: NULL without; the gradient in BACKWARD_WEIGHTS */
     const ebb_operand *residual;         /* the last input, or NULL */
-    ebb_activation activation;
+    ebb_epilogue epilogue;
 } ebb_onednn_conv;
 
 typedef enum ebb_onednn_form {

@@ -176,17 +176,6 @@ static dnnl_status_t pad_images(const ebb_onednn_conv *o, const ebb_conv *conv,
     return dnnl_success; /* the plain form is there in any case */
 }
 
-static dnnl_status_t describe_epilogue(const ebb_onednn_conv *o, const ebb_onednn_state *state,
-                                       ebb_onednn_described *d)
-{
-    static const dnnl_alg_kind_t algorithms[] = { dnnl_alg_kind_undef, dnnl_eltwise_relu,
-                                                  dnnl_eltwise_logistic, dnnl_eltwise_tanh };
-    dnnl_status_t status = dnnl_primitive_attr_clone(&d->attr, state->attr);
-    if (status != dnnl_success || (!o->residual && !o->activation))
-        return status;
-    return dn_append(d->attr, o->residual != NULL, algorithms[o->activation]);
-}
-
 static dnnl_status_t describe_operands(const ebb_onednn_conv *o, const ebb_conv *conv, bool blocked,
                                        ebb_onednn_described *d)
 {
@@ -222,7 +211,7 @@ static dnnl_status_t describe_conv(const ebb_onednn_conv *o, const ebb_conv *con
     d->form = form;
     dnnl_status_t status = describe_operands(o, conv, winograd, d);
     if (status == dnnl_success)
-        status = describe_epilogue(o, state, d);
+        status = ebb_onednn_epilogue_attr(state, &o->epilogue, &d->attr);
     if (status != dnnl_success)
         return status;
     describe_window(conv, &d->window);

@@ -1,6 +1,7 @@
-/* Matrix products, F32. */
+/* Matrix products, F32, alone and with what follows them. */
 #include "backends/onednn/onednn.h"
 #include "ops/descriptors.h"
+#include "ops/matmul_epilogue.h"
 #include <limits.h>
 
 /* A batched product c = a b with everything that does not matter taken out: batch axes of size 1
@@ -12,7 +13,9 @@ typedef struct product {
     int64_t a_batch[EBB_MAX_RANK], b_batch[EBB_MAX_RANK], c_batch[EBB_MAX_RANK]; /* 0: repeats */
     int64_t m, n, k;
     int64_t a_row, a_column, b_row, b_column, c_row;
-    int64_t n_products; /* of the batch sizes */
+    int64_t n_products;                 /* of the batch sizes */
+    const ebb_operand *bias, *residual; /* NULL: none */
+    ebb_epilogue epilogue;
 } product;
 
 /* How oneDNN computes it. */
@@ -21,6 +24,9 @@ typedef enum form {
     FORM_GEMM,  /* its general matrix multiply */
     FORM_PACKED /* b in oneDNN's own layout, packed when its value changes */
 } form;
+
+/* Elements that do not stay in the second-level cache. */
+enum { LARGE_RESULT = 1 << 18 };
 
 static double count_multiplies(const product *p)
 {
@@ -45,11 +51,29 @@ static int64_t batch_stride(const ebb_operand *operand, int from_right)
     return axis >= 0 && shape->dims[axis] != 1 ? operand->layout.strides[axis] : 0;
 }
 
+static bool is_dense(const ebb_operand *operand)
+{
+    return !operand || ebb_layout_is_dense(&operand->layout, &operand->type->shape);
+}
+
+/* The operands behind a and b. False if it is nothing for oneDNN. */
+static bool read_epilogue(const ebb_region *region, product *p)
+{
+    if (region->op == &ebb_op_matmul)
+        return true;
+    p->epilogue = ((const ebb_matmul_epilogue_attrs *)region->attrs)->epilogue;
+    p->residual = p->epilogue.residual ? &region->inputs[region->n_inputs - 1] : NULL;
+    p->bias = region->n_inputs - p->epilogue.residual > 2 ? &region->inputs[2] : NULL;
+    return is_dense(p->residual) && is_dense(p->bias);
+}
+
 /* False if it is nothing for oneDNN. */
 static bool read_product(const ebb_region *region, product *p)
 {
     const ebb_operand *a = &region->inputs[0], *b = &region->inputs[1], *c = &region->results[0];
-    const ebb_matmul_attrs *attrs = region->attrs;
+    const ebb_matmul_attrs *attrs =
+        region->op == &ebb_op_matmul ? region->attrs
+                                     : &((const ebb_matmul_epilogue_attrs *)region->attrs)->matmul;
     if (a->type->dtype != EBB_F32 || b->type->dtype != EBB_F32 || c->type->dtype != EBB_F32)
         return false;
     int a_rank = a->type->shape.rank, b_rank = b->type->shape.rank, c_rank = c->type->shape.rank;
@@ -68,7 +92,7 @@ static bool read_product(const ebb_region *region, product *p)
         .n_products = 1,
     };
     p->c_row = p->n;
-    if (!fix_strides(p->m, p->k, &p->a_row, &p->a_column) ||
+    if (!read_epilogue(region, p) || !fix_strides(p->m, p->k, &p->a_row, &p->a_column) ||
         !fix_strides(p->k, p->n, &p->b_row, &p->b_column))
         return false;
     int64_t c_stride = p->m * p->n;
@@ -117,6 +141,10 @@ static form choose_form(const product *p, bool b_is_steady)
     double multiplies = (double)p->m * (double)p->n * (double)p->k;
     if (b_is_steady && p->n_batch == 0 && !a_is_transposed && p->m <= 128 && p->n * p->k >= 64 * 64)
         return FORM_PACKED;
+    /* General gemm goes over its result once more for what follows. */
+    const bool has_more = p->bias || p->residual || p->epilogue.activation;
+    if (has_more && p->n_products * p->m * p->n >= LARGE_RESULT)
+        return FORM_FIRST;
     /* Columns of a transposed a that are 4 KiB apart fall on the same lines of the first-level
      * cache while general gemm packs them. */
     if (a_is_transposed && p->a_column % 1024 == 0 && p->n <= 512)
@@ -163,7 +191,8 @@ static dnnl_status_t describe(const product *p, const int64_t *batch_strides, in
 
 /* Descriptors of one matmul. */
 typedef struct described {
-    dn_desc a, b, c, any; /* any: in the place of b, for oneDNN to choose */
+    dn_desc a, b, c, bias, any; /* any: in the place of b, for oneDNN to choose */
+    dnnl_primitive_attr_t attr; /* what follows */
     dnnl_primitive_desc_t pd;
 } described;
 
@@ -171,16 +200,20 @@ static void finish_descriptors(described *d)
 {
     if (d->pd)
         dnnl_primitive_desc_destroy(d->pd);
+    if (d->attr)
+        dnnl_primitive_attr_destroy(d->attr);
     dn_desc_finish(&d->any);
+    dn_desc_finish(&d->bias);
     dn_desc_finish(&d->c);
     dn_desc_finish(&d->b);
     dn_desc_finish(&d->a);
     *d = (described){ 0 };
 }
 
-/* Makes the primitive, binds a, b and c, and with FORM_PACKED makes the reorder of b. */
-static ebb_status make_product(form chosen, const described *d, const ebb_compile_env *env,
-                               ebb_onednn_state *state, ebb_kernel *kernel)
+/* Makes the primitive, binds its operands, and with FORM_PACKED makes the reorder of b. */
+static ebb_status make_product(const product *p, form chosen, const described *d,
+                               const ebb_compile_env *env, ebb_onednn_state *state,
+                               ebb_kernel *kernel)
 {
     dn_view b = dn_desc_view(&d->b);
     dn_view weights = chosen == FORM_PACKED ? dn_query(d->pd, dnnl_query_weights_md) : b;
@@ -196,9 +229,24 @@ static ebb_status make_product(form chosen, const described *d, const ebb_compil
     if (!status)
         status = ebb_onednn_bind(state, main, DNNL_ARG_DST, dn_desc_view(&d->c), EBB_ONEDNN_RESULT,
                                  0, NULL, error);
+    if (!status && p->bias)
+        status = ebb_onednn_bind(state, main, DNNL_ARG_BIAS, dn_desc_view(&d->bias),
+                                 EBB_ONEDNN_INPUT, 2, NULL, error);
     if (!status && chosen == FORM_PACKED)
         status = ebb_onednn_make_pack(state, b, weights, 1, env, kernel);
     return status;
+}
+
+/* One row for all: [1..., columns]. */
+static dnnl_status_t describe_bias(const product *p, dn_desc *desc)
+{
+    dnnl_dims_t dims = { 0 }, strides = { 0 };
+    const int rank = p->n_batch + 2;
+    for (int i = 0; i < rank; i++) {
+        dims[i] = i == rank - 1 ? p->n : 1;
+        strides[i] = i == rank - 1 ? 1 : p->n;
+    }
+    return dn_desc_strided(desc, rank, dims, dnnl_f32, strides);
 }
 
 static dnnl_status_t describe_product(const product *p, form chosen, const ebb_onednn_state *state,
@@ -212,10 +260,14 @@ static dnnl_status_t describe_product(const product *p, form chosen, const ebb_o
     if (status == dnnl_success && chosen == FORM_PACKED)
         status =
             dn_desc_tagged(&d->any, 2, (dnnl_dims_t){ p->k, p->n }, dnnl_f32, dnnl_format_tag_any);
+    if (status == dnnl_success && p->bias)
+        status = describe_bias(p, &d->bias);
+    if (status == dnnl_success)
+        status = ebb_onednn_epilogue_attr(state, &p->epilogue, &d->attr);
     if (status == dnnl_success)
         status = dn_matmul(&d->pd, state->engine, dn_desc_view(&d->a),
-                           dn_desc_view(chosen == FORM_PACKED ? &d->any : &d->b), NULL,
-                           dn_desc_view(&d->c), state->attr);
+                           dn_desc_view(chosen == FORM_PACKED ? &d->any : &d->b),
+                           p->bias ? dn_desc_view(&d->bias) : NULL, dn_desc_view(&d->c), d->attr);
     if (status == dnnl_success && chosen == FORM_GEMM)
         status = dn_prefer(&d->pd, "gemm:jit");
     return status;
@@ -228,7 +280,7 @@ static ebb_status compile_form(const product *p, form chosen, const ebb_compile_
     ebb_status status =
         ebb_onednn_check(describe_product(p, chosen, state, &d), "matmul", env->error);
     if (!status)
-        status = make_product(chosen, &d, env, state, kernel);
+        status = make_product(p, chosen, &d, env, state, kernel);
     finish_descriptors(&d);
     return status;
 }
@@ -245,6 +297,11 @@ ebb_status ebb_onednn_compile_matmul(const ebb_region *region, const ebb_compile
         /* The special forms may be missing on another processor. */
         ebb_onednn_clear(state);
         status = compile_form(&p, FORM_FIRST, env, state, kernel);
+    }
+    if (p.residual) {
+        state->residual.input = region->n_inputs - 1;
+        state->residual.n = ebb_shape_elements(&p.residual->type->shape);
+        kernel->inplace_inputs = 1u << state->residual.input;
     }
     return status;
 }

@@ -23,6 +23,8 @@ static const ebb_onednn_family families[] = {
     { &ebb_op_conv_weight_bias_grad, CONV },
     { &ebb_op_matmul, ebb_onednn_score_matmul, ebb_onednn_threads_matmul, ebb_onednn_compile_matmul,
       NULL, NULL },
+    { &ebb_op_matmul_epilogue, ebb_onednn_score_matmul, ebb_onednn_threads_matmul,
+      ebb_onednn_compile_matmul, NULL, NULL },
     { &ebb_op_softmax, ebb_onednn_score_softmax, ebb_onednn_threads_softmax,
       ebb_onednn_compile_softmax, NULL, NULL },
     { &ebb_op_copy, ebb_onednn_score_copy, ebb_onednn_threads_copy, ebb_onednn_compile_copy, NULL,
@@ -222,9 +224,37 @@ ebb_status ebb_onednn_execute(ebb_onednn_state *state, ebb_onednn_primitive *pri
                                              state->implementation, dnnl_status2str(status));
 }
 
+dnnl_status_t ebb_onednn_epilogue_attr(const ebb_onednn_state *state, const ebb_epilogue *epilogue,
+                                       dnnl_primitive_attr_t *attr)
+{
+    static const dnnl_alg_kind_t algorithms[] = { dnnl_alg_kind_undef, dnnl_eltwise_relu,
+                                                  dnnl_eltwise_logistic, dnnl_eltwise_tanh };
+    dnnl_status_t status = dnnl_primitive_attr_clone(attr, state->attr);
+    if (status != dnnl_success || (!epilogue->residual && !epilogue->activation))
+        return status;
+    return dn_append(*attr, epilogue->residual, algorithms[epilogue->activation]);
+}
+
+static void copy_part(void *context, int index, int n)
+{
+    const ebb_call *call = context;
+    const ebb_onednn_state *state = call->state;
+    const float *from = call->inputs[state->residual.input];
+    int64_t begin, end;
+    ebb_parallel_part(state->residual.n, index, n, &begin, &end);
+    memcpy((float *)call->results[0] + begin, from + begin, (size_t)(end - begin) * sizeof *from);
+}
+
+void ebb_onednn_place_residual(const ebb_onednn_state *state, const ebb_call *call)
+{
+    if (state->residual.n && call->results[0] != call->inputs[state->residual.input])
+        ebb_parallel(state->n_threads, copy_part, (void *)(uintptr_t)call);
+}
+
 static ebb_status run_main(const ebb_call *call)
 {
     ebb_onednn_state *state = call->state;
+    ebb_onednn_place_residual(state, call);
     return ebb_onednn_execute(state, &state->main, call->inputs, call->results, call->scratch,
                               call->error);
 }

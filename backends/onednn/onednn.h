@@ -3,6 +3,7 @@
 #define BACKENDS_ONEDNN_ONEDNN_H
 
 #include "backends/onednn/compat.h"
+#include "ops/epilogue.h"
 #include <ebb/backend.h>
 
 enum { EBB_ONEDNN_MAX_ARGS = 8, EBB_ONEDNN_MAX_BEFORE = 3, EBB_ONEDNN_NAME_BYTES = 64 };
@@ -35,7 +36,11 @@ typedef struct ebb_onednn_state {
     ebb_onednn_primitive main, pack; /* pack: input 0 -> result 0 */
     ebb_onednn_primitive before[EBB_ONEDNN_MAX_BEFORE], after; /* reorders around `main` */
     int n_threads; /* with which the primitives are made and executed */
-    void *more;    /* what a family adds, from env->allocate */
+    struct {
+        int input;
+        int64_t n; /* elements; 0: there is none, or the family places it */
+    } residual;
+    void *more; /* what a family adds, from env->allocate */
     char implementation[EBB_ONEDNN_NAME_BYTES];
 } ebb_onednn_state;
 
@@ -81,6 +86,14 @@ void ebb_onednn_clear(ebb_onednn_state *state);
 ebb_status ebb_onednn_execute(ebb_onednn_state *state, ebb_onednn_primitive *primitive,
                               void *const *inputs, void *const *results, void *scratch,
                               ebb_error *error);
+
+/* What follows a primitive, as state->attr and post-ops. The caller destroys *attr. */
+dnnl_status_t ebb_onednn_epilogue_attr(const ebb_onednn_state *state, const ebb_epilogue *epilogue,
+                                       dnnl_primitive_attr_t *attr);
+
+/* oneDNN adds to what lies in the result: brings state->residual there, where the plan could not
+ * let the result lie on it. */
+void ebb_onednn_place_residual(const ebb_onednn_state *state, const ebb_call *call);
 
 /* matmul.c */
 int ebb_onednn_score_matmul(const ebb_region *region);
