@@ -69,6 +69,9 @@ static bool activate(const ebb_match *match, int activation, anchor *a)
 {
     if (!read_open(match, match->inputs[0], a))
         return false;
+    /* Other functions behind a product are no faster inside it, and have other last bits there. */
+    if (a->op == &ebb_op_matmul_epilogue && activation != EBB_ACTIVATION_RELU)
+        return false;
     epilogue_of(a)->activation = activation;
     return is_taken(match, a);
 }
@@ -94,10 +97,22 @@ static ebb_node build_tanh(const ebb_match *match)
     return build_with(match, EBB_ACTIVATION_TANH);
 }
 
-static bool input_is_open(const ebb_match *match)
+static bool takes_relu(const ebb_match *match)
 {
     anchor a;
-    return read_open(match, match->inputs[0], &a);
+    return activate(match, EBB_ACTIVATION_RELU, &a);
+}
+
+static bool takes_sigmoid(const ebb_match *match)
+{
+    anchor a;
+    return activate(match, EBB_ACTIVATION_SIGMOID, &a);
+}
+
+static bool takes_tanh(const ebb_match *match)
+{
+    anchor a;
+    return activate(match, EBB_ACTIVATION_TANH, &a);
 }
 
 /* ---- what is added ---- */
@@ -173,10 +188,6 @@ static ebb_node build_residual(const ebb_match *match)
     return add_residual(match, &a) ? emit(match, &a) : EBB_NONE;
 }
 
-#define ONLY_USE                                                                                   \
-    "a is conv or matmul, perhaps with an epilogue but without an activation, and nothing else "   \
-    "uses it"
-
 /* clang-format off */
 static const ebb_rule rules[] = {
     RULE_BUILD("bias", OP(add, A, B), "matmul_epilogue(.., b, ..)", FLOAT, takes_bias, build_bias,
@@ -186,12 +197,15 @@ static const ebb_rule rules[] = {
                takes_residual, build_residual,
                "a or b is conv or matmul with neither residual nor activation, and nothing "
                "else uses it; the other is no broadcast"),
-    RULE_BUILD("relu", OP(relu, A), "(conv or matmul)_epilogue(..), relu", FLOAT, input_is_open,
-               build_relu, ONLY_USE),
-    RULE_BUILD("sigmoid", OP(sigmoid, A), "(conv or matmul)_epilogue(..), sigmoid", FLOAT,
-               input_is_open, build_sigmoid, ONLY_USE),
-    RULE_BUILD("tanh", OP(tanh, A), "(conv or matmul)_epilogue(..), tanh", FLOAT,
-               input_is_open, build_tanh, ONLY_USE),
+    RULE_BUILD("relu", OP(relu, A), "(conv or matmul)_epilogue(..), relu", FLOAT, takes_relu,
+               build_relu,
+               "a is conv or matmul, perhaps with an epilogue but without an activation, and "
+               "nothing else uses it"),
+    RULE_BUILD("sigmoid", OP(sigmoid, A), "conv_epilogue(..), sigmoid", FLOAT, takes_sigmoid,
+               build_sigmoid,
+               "a is conv or conv_epilogue without an activation, and nothing else uses it"),
+    RULE_BUILD("tanh", OP(tanh, A), "conv_epilogue(..), tanh", FLOAT, takes_tanh, build_tanh,
+               "a is conv or conv_epilogue without an activation, and nothing else uses it"),
 };
 /* clang-format on */
 
