@@ -118,14 +118,32 @@ static const bench_case cases[] = {
 static const bench_case memory_cases[] = {
     { "neg", &ebb_op_neg, NULL, { LARGE }, 0, 0 },
     { "relu", &ebb_op_relu, NULL, { LARGE }, 0, 0 },
+    { "abs", &ebb_op_abs, NULL, { LARGE }, 0, 0 },
+    { "floor", &ebb_op_floor, NULL, { LARGE }, 0, 0 },
     { "sqrt", &ebb_op_sqrt, NULL, { LARGE }, 0, 0 },
+    { "rsqrt", &ebb_op_rsqrt, NULL, { LARGE }, 0, 0 },
     { "exp", &ebb_op_exp, NULL, { LARGE }, 0, 0 },
+    { "exp2", &ebb_op_exp2, NULL, { LARGE }, 0, 0 },
+    { "expm1", &ebb_op_expm1, NULL, { LARGE }, 0, 0 },
     { "log", &ebb_op_log, NULL, { LARGE }, 0, 0 },
+    { "log2", &ebb_op_log2, NULL, { LARGE }, 0, 0 },
+    { "log1p", &ebb_op_log1p, NULL, { LARGE }, 0, 0 },
     { "sin", &ebb_op_sin, NULL, { LARGE }, 0, 0 },
+    { "cos", &ebb_op_cos, NULL, { LARGE }, 0, 0 },
+    { "tan", &ebb_op_tan, NULL, { LARGE }, 0, 0 },
+    { "asin", &ebb_op_asin, NULL, { LARGE }, 0, 0 },
+    { "acos", &ebb_op_acos, NULL, { LARGE }, 0, 0 },
+    { "atan", &ebb_op_atan, NULL, { LARGE }, 0, 0 },
+    { "sinh", &ebb_op_sinh, NULL, { LARGE }, 0, 0 },
+    { "cosh", &ebb_op_cosh, NULL, { LARGE }, 0, 0 },
     { "tanh", &ebb_op_tanh, NULL, { LARGE }, 0, 0 },
+    { "erf", &ebb_op_erf, NULL, { LARGE }, 0, 0 },
     { "sigmoid", &ebb_op_sigmoid, NULL, { LARGE }, 0, 0 },
     { "softplus", &ebb_op_softplus, NULL, { LARGE }, 0, 0 },
+    { "log_sigmoid", &ebb_op_log_sigmoid, NULL, { LARGE }, 0, 0 },
     { "silu", &ebb_op_silu, NULL, { LARGE }, 0, 0 },
+    { "mish", &ebb_op_mish, NULL, { LARGE }, 0, 0 },
+    { "elu", &ebb_op_elu, &(const ebb_alpha_attrs){ 0.5 }, { LARGE }, 0, 0 },
     { "gelu", &ebb_op_gelu, NULL, { LARGE }, 0, 0 },
     { "gelu_tanh", &ebb_op_gelu_tanh, NULL, { LARGE }, 0, 0 },
     { "clip", &ebb_op_clip, &(const ebb_limits_attrs){ -1, 0.2 }, { LARGE }, 0, 0 },
@@ -136,6 +154,8 @@ static const bench_case memory_cases[] = {
     { "div", &ebb_op_div, NULL, { LARGE, LARGE }, 0, 0 },
     { "maximum", &ebb_op_maximum, NULL, { LARGE, LARGE }, 0, 0 },
     { "pow", &ebb_op_pow, NULL, { LARGE, LARGE }, 0, 0 },
+    { "mod", &ebb_op_mod, NULL, { LARGE, LARGE }, 0, 0 },
+    { "atan2", &ebb_op_atan2, NULL, { LARGE, LARGE }, 0, 0 },
     { "add bias", &ebb_op_add, NULL, { LARGE, LARGE }, 1, 0 },
     { "select", &ebb_op_select, NULL, { TYPE(BOOL, 4096, 4096), LARGE, LARGE }, 0, 0 },
     { "transpose [4096,4096]", &ebb_op_copy, NULL, { LARGE }, 0, "10" },
@@ -235,7 +255,8 @@ typedef struct prepared {
 
 static bool needs_positive(const ebb_op *op)
 {
-    return op == &ebb_op_log || op == &ebb_op_pow || op == &ebb_op_sqrt;
+    return op == &ebb_op_log || op == &ebb_op_log2 || op == &ebb_op_pow || op == &ebb_op_sqrt ||
+           op == &ebb_op_rsqrt;
 }
 
 static void fill_input(const ebb_op *op, const ebb_tensor *tensor)

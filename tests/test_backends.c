@@ -415,7 +415,8 @@ static const struct {
     { &ebb_op_asinh, -9, 9 },      { &ebb_op_acosh, 1, 9 },          { &ebb_op_atanh, -1, 1 },
     { &ebb_op_erf, -4, 4 },        { &ebb_op_erfc, -4, 4 },          { &ebb_op_rsqrt, 0.1, 1e6 },
     { &ebb_op_softplus, -20, 20 }, { &ebb_op_log_sigmoid, -20, 20 }, { &ebb_op_softsign, -9, 9 },
-    { &ebb_op_silu, -20, 20 },
+    { &ebb_op_silu, -20, 20 },     { &ebb_op_mish, -20, 20 },        { &ebb_op_gelu, -1, 9 },
+    { &ebb_op_erf, -0.1, 0.1 },    { &ebb_op_log1p, -0.01, 0.01 },   { &ebb_op_atan, -0.1, 0.1 },
 };
 
 /* In units of the last place of the right value, on every instruction set. */
@@ -576,6 +577,61 @@ START_TEST(test_random_bits)
 END_TEST
 
 /* ---- view ops with a dense input become dense copies ---- */
+
+/* Transposes that go past the caches: many sizes of what is left over beside whole blocks. */
+static const struct {
+    ebb_shape shape;
+    ebb_axes axes;
+} large_transposes[] = {
+    { SHAPE(2049, 2053), { 2, { 1, 0 } } },
+    { SHAPE(2064, 2080), { 2, { 1, 0 } } },
+    { SHAPE(2337, 1821), { 2, { 1, 0 } } },
+    { SHAPE(1400003, 3), { 2, { 1, 0 } } },
+    { SHAPE(19, 230003), { 2, { 1, 0 } } },
+    { SHAPE(5, 83, 101, 103), { 4, { 0, 2, 3, 1 } } },
+    { SHAPE(7, 96, 80, 83), { 4, { 0, 3, 1, 2 } } },
+    { SHAPE(20, 17, 31, 22, 19), { 5, { 4, 3, 2, 1, 0 } } },
+    { SHAPE(5, 6, 700, 203), { 4, { 3, 1, 2, 0 } } },
+};
+enum { N_LARGE_TRANSPOSES = sizeof large_transposes / sizeof *large_transposes };
+
+START_TEST(test_large_transposes)
+{
+    const ebb_shape *shape = &large_transposes[_i].shape;
+    const ebb_transpose_attrs attrs = { large_transposes[_i].axes };
+    ebb_error error = { 0 };
+    ebb_tensor x, result;
+    int64_t strides[EBB_MAX_RANK], stride = 1;
+    ck_assert_int_eq(ebb_tensor_init(&x, ebb_type_of(EBB_F32, *shape), NULL), EBB_OK);
+    const int64_t n = ebb_shape_elements(shape);
+    ck_assert_int_ge(n, 4 << 20);
+    for (int64_t i = 0; i < n; i++)
+        ((uint32_t *)x.data)[i] = (uint32_t)i;
+    for (int d = shape->rank - 1; d >= 0; stride *= shape->dims[d--])
+        strides[d] = stride;
+    const kernel_case c = { &ebb_op_transpose, &attrs, 1, &x, "transpose", 0 };
+    for (int level = 0; ebb_vector_isa_at(level); level++) {
+        ebb_backend limited = ebb_backend_native;
+        limited.user = ebb_vector_isa_at(level);
+        ck_assert_int_eq(run_kernel(&c, &limited, 1 + level % 2, -1, &result, NULL, &error), 0);
+        int64_t index[EBB_MAX_RANK] = { 0 }, at = 0;
+        for (int64_t i = 0; i < n; i++) {
+            REQUIRE(((uint32_t *)result.data)[i] == (uint32_t)at, "%s: element %lld of case %d",
+                    ebb_vector_isa_at(level)->name, (long long)i, _i);
+            for (int d = shape->rank - 1; d >= 0; d--) {
+                const int axis = attrs.axes.axes[d];
+                at += strides[axis];
+                if (++index[d] < shape->dims[axis])
+                    break;
+                at -= index[d] * strides[axis];
+                index[d] = 0;
+            }
+        }
+        ebb_tensor_finish(&result);
+    }
+    ebb_tensor_finish(&x);
+}
+END_TEST
 
 START_TEST(test_views)
 {
@@ -779,6 +835,7 @@ int main(void)
     tcase_add_test(values, test_long_sum);
     tcase_add_loop_test(values, test_random_bits, 0, 4);
     tcase_add_test(values, test_views);
+    tcase_add_loop_test(values, test_large_transposes, 0, N_LARGE_TRANSPOSES);
     suite_add_tcase(suite, values);
     TCase *rest = tcase_create("failures and threads");
     tcase_add_test(rest, test_bad_index);

@@ -11,19 +11,29 @@
  * that it stays in the first-level cache. */
 #define CROWDED_BYTES 2048
 #define CROWDED_BLOCK 64
+/* Columns of blocks that go past the caches, where there are more than EBB_PAST_LAST. */
+#define PAST_LAST_BLOCK 64
+
+/* Dimensions of the walk that are gone over like one, the fastest first. */
+typedef struct dim_group {
+    int n, dims[EBB_MAX_RANK];
+    int64_t length;
+} dim_group;
 
 typedef struct copy_state {
     ebb_walk walk;
     /* Transposed: dimension `near` of the walk, not the last, has the smallest stride. */
     bool is_transposed;
     int near;
-    int64_t last_block; /* at most LAST_BLOCK */
+    int64_t near_block, last_block;
     int64_t near_blocks, last_blocks, n_tasks;
     int64_t result_strides[EBB_MAX_RANK];
     int64_t offset_bytes; /* of the first element, from where the input is */
     int n_threads;
     const ebb_move_table *move;
     bool is_streamed; /* past the caches */
+    bool is_past; /* and transposed by way of these groups: near_blocks, last_blocks are theirs */
+    dim_group nears, lasts;
 } copy_state;
 
 static void copy_rows(void *context, int index, int n)
@@ -111,8 +121,7 @@ static void copy_blocks(void *context, int index, int n)
                                                       .from_last = walk->strides[last],
                                                       .to_near = state->result_strides[near],
                                                       .n_near = n_near,
-                                                      .n_last = n_last,
-                                                      .is_streamed = state->is_streamed });
+                                                      .n_last = n_last });
             continue;
         }
         (bytes == 4   ? copy_block_4
@@ -120,14 +129,140 @@ static void copy_blocks(void *context, int index, int n)
                       : copy_block_1)(source, walk->strides[near], walk->strides[last], target,
                                       state->result_strides[near], n_near, n_last);
     }
-    if (state->is_streamed)
-        state->move->finish_stream();
+}
+
+/* ---- large transposes of elements of 4 bytes: blocks of a group of dimensions that lies densely
+ * in the operand, times one that lies densely in the result ---- */
+
+/* Where elements begin .. begin + n - 1 of a group lie. */
+static void list_offsets(const copy_state *state, const dim_group *group, const int64_t *strides,
+                         int64_t begin, int64_t n, int64_t *offsets)
+{
+    int64_t index[EBB_MAX_RANK], offset = 0;
+    for (int d = 0; d < group->n; d++) {
+        const int64_t dim = state->walk.dims[group->dims[d]];
+        index[d] = begin % dim;
+        begin /= dim;
+        offset += index[d] * strides[group->dims[d]];
+    }
+    for (int64_t i = 0; i < n; i++) {
+        offsets[i] = offset;
+        for (int d = 0; d < group->n; d++) {
+            offset += strides[group->dims[d]];
+            if (++index[d] < state->walk.dims[group->dims[d]])
+                break;
+            offset -= index[d] * strides[group->dims[d]];
+            index[d] = 0;
+        }
+    }
+}
+
+static bool holds(const dim_group *group, int dim)
+{
+    for (int d = 0; d < group->n; d++)
+        if (group->dims[d] == dim)
+            return true;
+    return false;
+}
+
+/* None where all rows of the result begin on lines of memory. */
+static int64_t shared_columns(const copy_state *state, const void *result)
+{
+    bool is_aligned = (uintptr_t)result % 64 == 0;
+    for (int d = 0; d < state->walk.rank; d++)
+        is_aligned = is_aligned && (holds(&state->lasts, d) || state->result_strides[d] % 16 == 0);
+    return is_aligned ? 0 : EBB_PAST_SHARED;
+}
+
+static void copy_blocks_past(void *context, int index, int n)
+{
+    const ebb_call *call = context;
+    const copy_state *state = call->state;
+    const ebb_walk *walk = &state->walk;
+    const int64_t shared = shared_columns(state, call->results[0]);
+    int64_t from_rows[EBB_PAST_LAST + EBB_PAST_SHARED], to_rows[EBB_PAST_NEAR];
+    ebb_transposed_rows block = { .from_rows = from_rows, .to_rows = to_rows };
+    int64_t begin, end, from = 0, to = 0;
+    ebb_parallel_part(state->n_tasks, index, n, &begin, &end);
+    for (int64_t task = begin; task < end; task++) {
+        const int64_t i = task % state->near_blocks * state->near_block;
+        if (task == begin || i == 0) { /* columns that are not yet listed */
+            int64_t rest = task / state->near_blocks;
+            const int64_t j = rest % state->last_blocks * state->last_block;
+            const int64_t left = state->lasts.length - j;
+            const bool is_last = rest % state->last_blocks == state->last_blocks - 1;
+            block.is_first = j == 0;
+            block.n_last = is_last ? left : state->last_block + shared;
+            block.n_own = is_last ? left : state->last_block;
+            list_offsets(state, &state->lasts, walk->strides, j, block.n_last, from_rows);
+            rest /= state->last_blocks;
+            from = 0;
+            to = j;
+            for (int d = walk->rank - 1; d >= 0; d--) {
+                if (holds(&state->nears, d) || holds(&state->lasts, d))
+                    continue;
+                from += rest % walk->dims[d] * walk->strides[d];
+                to += rest % walk->dims[d] * state->result_strides[d];
+                rest /= walk->dims[d];
+            }
+        }
+        const int64_t left = state->nears.length - i;
+        block.n_near = left < state->near_block ? left : state->near_block;
+        list_offsets(state, &state->nears, state->result_strides, i, block.n_near, to_rows);
+        block.from = (const char *)call->inputs[0] + state->offset_bytes +
+                     (from + i) * (int64_t)sizeof(float);
+        block.to = (float *)call->results[0] + to;
+        /* The next block is beside this one, or at the begin of the next columns. */
+        block.ahead = i + state->near_block < state->nears.length
+                          ? state->near_block
+                          : state->last_block * walk->strides[walk->rank - 1] - i;
+        state->move->transpose_rows(&block);
+    }
+    state->move->finish_stream();
+}
+
+/* Both groups grow, in turns, until a block is filled or the dimensions meet. */
+static void group_dims(copy_state *state)
+{
+    const ebb_walk *walk = &state->walk;
+    dim_group *nears = &state->nears, *lasts = &state->lasts;
+    *nears = (dim_group){ 1, { state->near }, walk->dims[state->near] };
+    *lasts = (dim_group){ 1, { walk->rank - 1 }, walk->dims[walk->rank - 1] };
+    for (bool grows = true; grows;) {
+        grows = false;
+        for (int d = 0; d < walk->rank && nears->length < 4 * EBB_PAST_NEAR && !grows; d++)
+            if (walk->strides[d] == nears->length && !holds(nears, d) && !holds(lasts, d)) {
+                nears->dims[nears->n++] = d;
+                nears->length *= walk->dims[d];
+                grows = true;
+            }
+        const int before = walk->rank - 1 - lasts->n;
+        if (lasts->length < 4 * EBB_PAST_LAST && before >= 0 && !holds(nears, before)) {
+            lasts->dims[lasts->n++] = before;
+            lasts->length *= walk->dims[before];
+            grows = true;
+        }
+    }
+    state->near_block = EBB_PAST_NEAR;
+    state->near_blocks = (nears->length + state->near_block - 1) / state->near_block;
+    state->last_block = lasts->n > 1 ? EBB_PAST_LAST : PAST_LAST_BLOCK;
+    /* The last block has no less than what a block shares with the next one. */
+    state->last_blocks =
+        (lasts->length + state->last_block - 1 - EBB_PAST_SHARED) / state->last_block;
+    if (lasts->length <= EBB_PAST_LAST)
+        state->last_blocks = 1;
+    state->n_tasks = state->near_blocks * state->last_blocks *
+                     (walk->n_elements / nears->length / lasts->length);
 }
 
 static ebb_status run_copy(const ebb_call *call)
 {
     const copy_state *state = call->state;
-    ebb_parallel(state->n_threads, state->is_transposed ? copy_blocks : copy_rows, (void *)call);
+    ebb_parallel(state->n_threads,
+                 state->is_past         ? copy_blocks_past
+                 : state->is_transposed ? copy_blocks
+                                        : copy_rows,
+                 (void *)call);
     return EBB_OK;
 }
 
@@ -158,7 +293,11 @@ static ebb_status compile_layout(const ebb_region *region, const ebb_layout *lay
             distance(walk->strides[i]) < distance(walk->strides[state->near]))
             state->near = i;
     state->is_transposed = state->near != last && walk->dims[last] >= 4;
-    if (state->is_transposed) {
+    state->is_past = state->is_transposed && state->is_streamed && walk->element_bytes == 4 &&
+                     walk->strides[state->near] == 1;
+    if (state->is_past) {
+        group_dims(state);
+    } else if (state->is_transposed) {
         state->near_blocks = (walk->dims[state->near] + NEAR_BLOCK - 1) / NEAR_BLOCK;
         const int64_t apart = distance(walk->strides[last]) * (int64_t)walk->element_bytes;
         state->last_block =

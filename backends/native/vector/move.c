@@ -52,7 +52,7 @@ static void transpose_rest(const ebb_transposed *t, int64_t near_begin, int64_t 
             to[i * t->to_near + j] = from[i + j * t->from_last];
 }
 
-static void transpose_near(const ebb_transposed *t)
+static void transpose(const ebb_transposed *t)
 {
     const uint32_t *from = t->from;
     uint32_t *to = t->to;
@@ -70,35 +70,72 @@ static void transpose_near(const ebb_transposed *t)
     transpose_rest(t, near, t->n_near, 0, t->n_last);
 }
 
-/* Rows of the result are put together in a buffer and leave past the caches; what stands behind the
- * block in each row of the operand comes next and is asked for. */
-static void transpose_past(const ebb_transposed *t)
+/* SIDE rows of the result from row `near` on, at SIDE columns from `last` on, into a buffer with
+ * rows `pitch` apart. */
+static inline void transpose_square_of_rows(const ebb_transposed_rows *t, int64_t near,
+                                            int64_t last, uint32_t *buffer, int64_t pitch)
 {
-    _Alignas(64) uint32_t buffer[EBB_TRANSPOSED_NEAR][EBB_TRANSPOSED_LAST + SIDE];
-    for (int64_t j = 0; j < t->n_last; j++)
-        for (int64_t i = 0; i < EBB_TRANSPOSED_NEAR; i += SIDE)
-            __builtin_prefetch(
-                (const uint32_t *)t->from + j * t->from_last + EBB_TRANSPOSED_NEAR + i, 0, 2);
-    const bool is_dense = t->to_near == t->n_last; /* whole rows, one behind the other */
-    ebb_transposed block = *t;
-    block.to = buffer;
-    block.to_near = is_dense ? t->n_last : EBB_TRANSPOSED_LAST + SIDE;
-    transpose_near(&block);
-    if (is_dense) {
-        stream_bytes(t->to, buffer, (size_t)(t->n_near * t->n_last) * sizeof(uint32_t));
-        return;
-    }
-    for (int64_t i = 0; i < t->n_near; i++)
-        stream_bytes((uint32_t *)t->to + i * t->to_near, buffer[i],
-                     (size_t)t->n_last * sizeof(uint32_t));
+    const uint32_t *from = t->from;
+    for (int64_t j = last; j < last + SIDE; j += WIDTH)
+        for (int64_t n = near; n < near + SIDE; n += WIDTH) {
+            lanes rows[WIDTH];
+            for (int r = 0; r < WIDTH; r++)
+                memcpy(&rows[r], from + t->from_rows[j + r] + n, sizeof rows[r]);
+            LANE_STAGES_F32(STAGE)
+            for (int r = 0; r < WIDTH; r++)
+                memcpy(buffer + (n + r) * pitch + j, &rows[r], sizeof rows[r]);
+        }
 }
 
-static void transpose(const ebb_transposed *t)
+/* A block smaller than a square on one side. */
+static void transpose_few(const ebb_transposed_rows *t, uint32_t *buffer, int64_t pitch)
 {
-    if (t->is_streamed)
-        transpose_past(t);
+    const uint32_t *from = t->from;
+    for (int64_t i = 0; i < t->n_near; i++)
+        for (int64_t j = 0; j < t->n_last; j++)
+            buffer[i * pitch + j] = from[t->from_rows[j] + i];
+}
+
+static bool is_contiguous(const ebb_transposed_rows *t)
+{
+    bool is = t->is_first && t->n_own == t->n_last;
+    for (int64_t i = 1; i < t->n_near; i++)
+        is = is && t->to_rows[i] == t->to_rows[i - 1] + t->n_last;
+    return is;
+}
+
+/* Rows of the result are put together in a buffer and leave in whole lines. The last squares of a
+ * side begin earlier if need be. What comes next is asked for. */
+static void transpose_rows(const ebb_transposed_rows *t)
+{
+    enum { PITCH = EBB_PAST_LAST + 2 * SIDE };
+    _Alignas(64) uint32_t buffer[EBB_PAST_NEAR * PITCH];
+    const uint32_t *from = t->from;
+    uint32_t *to = t->to;
+    const bool is_whole = is_contiguous(t);
+    const int64_t n_near = t->n_near, n_last = t->n_last, pitch = is_whole ? n_last : PITCH;
+    if (n_near < SIDE || n_last < SIDE)
+        transpose_few(t, buffer, pitch);
     else
-        transpose_near(t);
+        for (int64_t j = 0; j < n_last; j += SIDE) {
+            for (int64_t r = j; r < j + SIDE && r < n_last; r++)
+                for (int64_t i = 0; i < EBB_PAST_NEAR; i += SIDE)
+                    __builtin_prefetch(from + t->from_rows[r] + t->ahead + i, 0, 2);
+            for (int64_t i = 0; i < n_near; i += SIDE)
+                transpose_square_of_rows(t, i + SIDE > n_near ? n_near - SIDE : i,
+                                         j + SIDE > n_last ? n_last - SIDE : j, buffer, pitch);
+        }
+    if (is_whole) {
+        stream_bytes(to + t->to_rows[0], buffer, (size_t)(n_near * n_last) * sizeof *to);
+        return;
+    }
+    for (int64_t i = 0; i < n_near; i++) {
+        uint32_t *row = to + t->to_rows[i];
+        const int64_t shared = (int64_t)(-(uintptr_t)row % 64 / sizeof *row);
+        const int64_t begin = t->is_first ? 0 : shared;
+        const int64_t end = t->n_own == n_last ? n_last : t->n_own + shared;
+        stream_bytes(row + begin, buffer + i * pitch + begin, (size_t)(end - begin) * sizeof *row);
+    }
 }
 
 static void stream(void *to, const void *from, size_t n_bytes)
@@ -115,4 +152,5 @@ const ebb_move_table ISA_NAME(ebb_move) = {
     .stream = stream,
     .finish_stream = finish_stream,
     .transpose = transpose,
+    .transpose_rows = transpose_rows,
 };

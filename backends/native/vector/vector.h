@@ -251,17 +251,34 @@ typedef struct ebb_transposed {
     void *to;
     int64_t from_last, to_near;
     int64_t n_near,
-        n_last;       /* of i, at most EBB_TRANSPOSED_NEAR; of j, at most EBB_TRANSPOSED_LAST */
-    bool is_streamed; /* past the caches */
+        n_last; /* of i, at most EBB_TRANSPOSED_NEAR; of j, at most EBB_TRANSPOSED_LAST */
 } ebb_transposed;
 #define EBB_TRANSPOSED_NEAR 16
 #define EBB_TRANSPOSED_LAST 256
+/* The same past the caches, where rows on both sides lie anywhere: to[to_rows[i] + j] =
+ * from[from_rows[j] + i]. Lines of memory that end behind column n_own are left to the next block,
+ * whose first columns stand behind this one's for the lines that begin in it. */
+typedef struct ebb_transposed_rows {
+    const void *from;
+    void *to;
+    const int64_t *from_rows, *to_rows;
+    int64_t n_near; /* of i, at most EBB_PAST_NEAR */
+    int64_t n_last; /* of j, at most EBB_PAST_LAST + EBB_PAST_SHARED */
+    int64_t n_own;  /* a multiple of EBB_PAST_SHARED, or n_last: there is no next block */
+    bool is_first;  /* there is no block before */
+    int64_t
+        ahead; /* from element i of a row to what comes next of it, perhaps behind the operand */
+} ebb_transposed_rows;
+#define EBB_PAST_NEAR 64
+#define EBB_PAST_LAST 256
+#define EBB_PAST_SHARED 16
 typedef struct ebb_move_table {
     /* Copies with stores that go past the caches: for what is too large to stay there. Other
      * threads may read it after finish_stream, which the writing thread calls. */
     void (*stream)(void *to, const void *from, size_t n_bytes);
     void (*finish_stream)(void);
     void (*transpose)(const ebb_transposed *t);
+    void (*transpose_rows)(const ebb_transposed_rows *t); /* then finish_stream */
 } ebb_move_table;
 
 /* Numbers of ops/philox.h: block number `first` and those after it. */

@@ -1,0 +1,224 @@
+/* Functions of F32 of our own, in a form that compilers vectorize without a library: no branches,
+ * no tables, few instructions. Polynomials are fits of ours to the function within the bounds named
+ * (least squares, weights moved until the largest relative error is smallest). Special values are
+ * right, and small results are good to a few units in the last place too. */
+#ifndef BACKENDS_NATIVE_VECTOR_OWN_H
+#define BACKENDS_NATIVE_VECTOR_OWN_H
+
+#include "backends/native/vector/exp.h"
+
+/* x where it is between low < 0 and high > 0, else one of these; NaN becomes either. Integers are
+ * compared, which is one instruction each, as numbers would not be. */
+static inline float limited(float x, float low, float high)
+{
+    const int32_t bits = (int32_t)bits_of_float(x), most = (int32_t)bits_of_float(high);
+    const uint32_t magnitude = (uint32_t)(bits < most ? bits : most), least = bits_of_float(low);
+    return float_of_bits(magnitude < least ? magnitude : least);
+}
+
+/* |x| where it is below high; NaN becomes high. */
+static inline float limited_magnitude(float x, float high)
+{
+    const uint32_t bits = bits_of_float(x) & 0x7fffffffu, most = bits_of_float(high);
+    return float_of_bits(bits < most ? bits : most);
+}
+
+/* y with the sign of x, where y has no sign or the same */
+static inline float with_sign(float y, float x)
+{
+    return float_of_bits(bits_of_float(y) | (bits_of_float(x) & 0x80000000u));
+}
+
+/* e^f for |f| <= ln(2)/2, off by 3.2e-9. */
+static inline float exp_of_rest(float f)
+{
+    float p = 0.0013950493f;
+    p = multiply_add(p, f, 0.0083688920f);
+    p = multiply_add(p, f, 0.0416662058f);
+    p = multiply_add(p, f, 0.1666651882f);
+    p = multiply_add(p, f, 0.5f);
+    p = multiply_add(p, f, 1);
+    return multiply_add(p, f, 1);
+}
+
+/* e^x = 2^k e^f (Cody & Waite 1980). k + bias comes to the low bits of `shifted`, since what is
+ * added to 1.5 * 2^23 is rounded to an integer. */
+static inline float exp_parts(float x, float bias, uint32_t *shifted_bits)
+{
+    const float shifter = 12582912 + bias;
+    const float shifted = multiply_add(x, 1.44269504f, shifter), k = shifted - shifter;
+    float f = multiply_add(k, -0.693359375f, x);
+    f = multiply_add(k, 2.12194440e-4f, f);
+    *shifted_bits = bits_of_float(shifted);
+    return exp_of_rest(f);
+}
+
+/* e^x for x in -104..43, below the normal numbers too. */
+static inline float exp_low(float x)
+{
+    uint32_t bits;
+    const float p = exp_parts(x, 127 + 64, &bits);
+    return p * float_of_bits(bits << 23) * 0x1p-64f;
+}
+
+/* 1 + e^x; infinity from 88.4 on; not for NaN. */
+static inline float vector_exp_plus_1(float x)
+{
+    uint32_t bits;
+    const float p = exp_parts(limited(x, -87, 89), 127, &bits);
+    return multiply_add(p, float_of_bits(bits << 23), 1);
+}
+
+static inline float vector_sigmoid(float x)
+{
+    const float y = 1 / vector_exp_plus_1(-x);
+    return x != x ? x : y;
+}
+
+/* log(1 + e^-|x|); of NaN 0. The polynomial is log(1 + e) / e on 0..1, off by 3.4e-8. */
+static inline float vector_log1p_exp(float x)
+{
+    const float e = exp_low(-limited_magnitude(x, 104)), s = e * e;
+    float p = -0.02907406468f, q = 0.005126102141f;
+    p = multiply_add(p, s, -0.1360224762f);
+    q = multiply_add(q, s, 0.07751608674f);
+    p = multiply_add(p, s, -0.2483539899f);
+    q = multiply_add(q, s, 0.1907688074f);
+    p = multiply_add(p, s, -0.4999944498f);
+    q = multiply_add(q, s, 0.3331812171f);
+    return multiply_add(multiply_add(q, e, p), s, e);
+}
+
+/* tanh(log(1 + e^x)) = w/(w + 2), w = e^x (e^x + 2); of NaN 1. */
+static inline float vector_tanh_softplus(float x)
+{
+    const float e = exp_low(limited(x, -104, 20)), w = e * (e + 2);
+    return w / (w + 2);
+}
+
+/* log(1 + x) = k ln(2) + log(1 + m), |m| <= 1/2, where 1 + m = (1 + x) 2^-k is not computed, but
+ * m = x 2^-k + (2^-k - 1). The polynomial is off by 5e-9. */
+static inline float vector_log1p(float x)
+{
+    const float u = x + 1;
+    const uint32_t k = (bits_of_float(u) - 0x3f400000u) & 0xff800000u; /* times 2^23 */
+    const float quarter = float_of_bits(0x40800000u - k);              /* 4 * 2^-k */
+    const float m = float_of_bits(bits_of_float(x) - k) + multiply_add(0.25f, quarter, -1);
+    const float s = m * m;
+    float p = -0.044909090341f, q = 0.10448277649f;
+    p = multiply_add(p, s, -0.13162223658f);
+    q = multiply_add(q, s, 0.14482067761f);
+    p = multiply_add(p, s, -0.16647768632f);
+    q = multiply_add(q, s, 0.1999060651f);
+    p = multiply_add(p, s, -0.25000054528f);
+    q = multiply_add(q, s, 0.33333454447f);
+    p = multiply_add(p, s, -0.50000000823f);
+    p = multiply_add(multiply_add(q, m, p), s, m);
+    p = multiply_add((float)(int32_t)k, 0.693147181f * 0x1p-23f, p);
+    p = x < INFINITY ? with_sign(p, x) : x;
+    return u > 0 ? p : (u == 0 ? -INFINITY : NAN);
+}
+
+/* Of the smaller and the larger one of |x| and 1 (chosen as integers, which order like numbers) the
+ * quotient t; beyond 1 pi/2 - atan(t). The polynomial is atan(t)/t on 0..1, off by 1.5e-8. */
+static inline float vector_atan(float x)
+{
+    const uint32_t bits = bits_of_float(x) & 0x7fffffffu, one = bits_of_float(1);
+    const float small = float_of_bits(bits < one ? bits : one);
+    const float t = small / float_of_bits(bits < one ? one : bits), s = t * t, s2 = s * s;
+    float p = 0.0029745431881f, q = -0.016580997334f;
+    p = multiply_add(p, s2, 0.043553240305f);
+    q = multiply_add(q, s2, -0.075805532819f);
+    p = multiply_add(p, s2, 0.10678928916f);
+    q = multiply_add(q, s2, -0.14214206343f);
+    p = multiply_add(p, s2, 0.19994136878f);
+    q = multiply_add(q, s2, -0.33333166953f);
+    p = multiply_add(multiply_add(p, s, q) * s, t, t);
+    return with_sign(bits > one ? 1.57079633f - p : p, x);
+}
+
+/* asin(t) for t in 0..1/2 with s = t^2; the polynomial is off by 5e-9. */
+static inline float asin_low(float t, float s)
+{
+    float p = 0.042218546164f;
+    p = multiply_add(p, s, 0.024147611847f);
+    p = multiply_add(p, s, 0.045477097117f);
+    p = multiply_add(p, s, 0.074952417775f);
+    p = multiply_add(p, s, 0.16666753928f);
+    return multiply_add(p * s, t, t);
+}
+
+/* From 1/2 on pi/2 - 2 asin(sqrt((1 - x)/2)). */
+static inline float vector_asin(float x)
+{
+    const float a = fabsf(x), rest = multiply_add(-0.5f, a, 0.5f);
+    const float s = a > 0.5f ? rest : a * a, t = a > 0.5f ? sqrtf(rest) : a;
+    const float y = asin_low(t, s);
+    return with_sign(a > 0.5f ? multiply_add(-2, y, 1.57079633f) : y, x);
+}
+
+static inline float vector_acos(float x)
+{
+    const float a = fabsf(x), rest = multiply_add(-0.5f, a, 0.5f);
+    const float s = a > 0.5f ? rest : a * a, t = a > 0.5f ? sqrtf(rest) : x;
+    const float y = asin_low(t, s);
+    return a > 0.5f ? (x > 0 ? y + y : multiply_add(-2, y, 3.14159265f)) : 1.57079633f - y;
+}
+
+/* e^(ab) for a b <= 0, with what rounding would take from the product. */
+static inline float exp_of_product(float a, float b, float bias, uint32_t *shifted_bits)
+{
+    const float shifter = 12582912 + bias;
+    const float shifted = multiply_add(a * 1.44269504f, b, shifter), k = shifted - shifter;
+    float f = multiply_add(a, b, k * -0.693359375f);
+    f = multiply_add(k, 2.12194440e-4f, f);
+    *shifted_bits = bits_of_float(shifted);
+    return exp_of_rest(f);
+}
+
+/* x times the normal distribution function: max(x, 0) - a e^(-a^2/2) times the quotient of two
+ * polynomials, a = |x|; a fit on 0..13.1 that is off by 1.1e-8. At 13.27 the exponential is 0. */
+static inline float vector_times_normal_cdf(float x)
+{
+    const float a = limited_magnitude(x, 13.27f);
+    uint32_t bits;
+    const float e = exp_of_product(-0.5f * a, a, 127, &bits) * float_of_bits(bits << 23);
+    float p = 0.00411026136f, q = 0.0103027764f;
+    p = multiply_add(p, a, 0.0405934432f);
+    q = multiply_add(q, a, 0.101759169f);
+    p = multiply_add(p, a, 0.183118402f);
+    q = multiply_add(q, a, 0.469162014f);
+    p = multiply_add(p, a, 0.438139298f);
+    q = multiply_add(q, a, 1.20202137f);
+    p = multiply_add(p, a, 0.5f);
+    q = multiply_add(q, a, 1.67416356f);
+    q = multiply_add(q, a, 1);
+    return multiply_add(-a, e * (p / q), x < 0 ? -0.0f : x);
+}
+
+/* The polynomial in t = x^2 (2 / 3.92^2) - 1 is erf(x)/x, off by 2.5e-8; from 3.92 on it is 1. */
+static inline float vector_erf(float x)
+{
+    const float a = fabsf(x), y = a > 3.92f ? 3.92f : a;
+    const float t = multiply_add(y * y, 0.130154102f, -1), s = t * t;
+    float p = 0.0020987537148f, q = -0.00084391605172f;
+    p = multiply_add(p, s, 0.0019199878582f);
+    q = multiply_add(q, s, -0.0013945801075f);
+    p = multiply_add(p, s, 0.014209929685f);
+    q = multiply_add(q, s, -0.0076604699905f);
+    p = multiply_add(p, s, 0.029697581042f);
+    q = multiply_add(q, s, -0.019995069566f);
+    p = multiply_add(p, s, 0.058395991434f);
+    q = multiply_add(q, s, -0.043436846324f);
+    p = multiply_add(p, s, 0.090596972575f);
+    q = multiply_add(q, s, -0.07401982068f);
+    p = multiply_add(q, t, p);
+    p = multiply_add(p, t, -0.1091792248f);
+    p = multiply_add(p, t, 0.13408455493f);
+    p = multiply_add(p, t, -0.1801086282f);
+    p = multiply_add(p, t, 0.36073681131f);
+    const float r = p * y;
+    return with_sign(r > 1 ? 1 : r, x);
+}
+
+#endif
