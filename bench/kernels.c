@@ -17,11 +17,13 @@
 #include <string.h>
 #include <time.h>
 
+enum { MAX_INPUTS = 5, MAX_RESULTS = 3 };
+
 typedef struct bench_case {
     const char *name;
     const ebb_op *op;
     const void *attrs;
-    ebb_type inputs[3];
+    ebb_type inputs[MAX_INPUTS];
     bool repeats_rows; /* input 1 is one row, repeated */
     const char *order; /* dimensions of input 0 as they lie in memory, outermost first: "10" is
                           transposed; 0: as they stand */
@@ -113,6 +115,9 @@ static const bench_case cases[] = {
 };
 
 #define NORM &(const ebb_norm_attrs){ { 1, { 1 } }, 1e-5 }
+#define BATCH &(const ebb_batch_norm_attrs){ 1e-5 }
+#define CUMSUM(axis) &(const ebb_cumsum_attrs){ axis, false, false }
+#define FLAGS TYPE(BOOL, 8192, 8192)
 #define LOSS &(const ebb_cross_entropy_attrs){ 0 }
 #define LARGE F32(4096, 4096)
 static const bench_case memory_cases[] = {
@@ -172,8 +177,10 @@ static const bench_case memory_cases[] = {
     { "sum columns", &ebb_op_reduce_sum, SUM(0), { LARGE }, 0, 0 },
     { "sum 16 columns", &ebb_op_reduce_sum, SUM(0), { F32(1048576, 16) }, 0, 0 },
     { "sum of channels [64,64,4096]", &ebb_op_reduce_sum, SUM(0, 2), { F32(64, 64, 4096) }, 0, 0 },
+    { "sum middle [256,64,1024]", &ebb_op_reduce_sum, SUM(1), { F32(256, 64, 1024) }, 0, 0 },
     { "mean rows", &ebb_op_reduce_mean, SUM(1), { LARGE }, 0, 0 },
     { "prod rows", &ebb_op_reduce_prod, SUM(1), { LARGE }, 0, 0 },
+    { "prod columns", &ebb_op_reduce_prod, SUM(0), { LARGE }, 0, 0 },
     { "max rows", &ebb_op_reduce_max, SUM(1), { LARGE }, 0, 0 },
     { "max columns", &ebb_op_reduce_max, SUM(0), { LARGE }, 0, 0 },
     { "min", &ebb_op_reduce_min, SUM(0, 1), { LARGE }, 0, 0 },
@@ -186,18 +193,29 @@ static const bench_case memory_cases[] = {
     { "logsumexp columns", &ebb_op_logsumexp, SUM(0), { LARGE }, 0, 0 },
     { "argmax rows", &ebb_op_argmax, AXIS(1), { LARGE }, 0, 0 },
     { "argmax columns", &ebb_op_argmax, AXIS(0), { LARGE }, 0, 0 },
+    { "argmin rows", &ebb_op_argmin, AXIS(1), { LARGE }, 0, 0 },
+    { "argmin columns", &ebb_op_argmin, AXIS(0), { LARGE }, 0, 0 },
+    { "any rows of flags", &ebb_op_reduce_any, SUM(1), { FLAGS }, 0, 0 },
+    { "all columns of flags", &ebb_op_reduce_all, SUM(0), { FLAGS }, 0, 0 },
+    { "cumsum rows", &ebb_op_cumsum, CUMSUM(1), { LARGE }, 0, 0 },
+    { "cumsum columns", &ebb_op_cumsum, CUMSUM(0), { LARGE }, 0, 0 },
     { "softmax [16384,1024]", &ebb_op_softmax, AXIS(1), { F32(16384, 1024) }, 0, 0 },
     { "softmax [1638400,10]", &ebb_op_softmax, AXIS(1), { F32(1638400, 10) }, 0, 0 },
     { "softmax [512,32768]", &ebb_op_softmax, AXIS(1), { F32(512, 32768) }, 0, 0 },
     { "softmax [256,64,1024] axis 1", &ebb_op_softmax, AXIS(1), { F32(256, 64, 1024) }, 0, 0 },
     { "log_softmax [16384,1024]", &ebb_op_log_softmax, AXIS(1), { F32(16384, 1024) }, 0, 0 },
     { "log_softmax [1638400,10]", &ebb_op_log_softmax, AXIS(1), { F32(1638400, 10) }, 0, 0 },
+    { "log_softmax [256,64,1024] axis 1", &ebb_op_log_softmax, AXIS(1), { F32(256, 64, 1024) }, 0, 0 },
     { "cross entropy [16384,1024]", &ebb_op_softmax_cross_entropy, LOSS, { F32(16384, 1024), TYPE(I32, 16384) }, 0, 0 },
     { "cross entropy [1638400,10]", &ebb_op_softmax_cross_entropy, LOSS, { F32(1638400, 10), TYPE(I32, 1638400) }, 0, 0 },
     { "layer_norm [16384,1024]", &ebb_op_layer_norm, NORM, { F32(16384, 1024), F32(1024), F32(1024) }, 0, 0 },
     { "layer_norm [262144,64]", &ebb_op_layer_norm, NORM, { F32(262144, 64), F32(64), F32(64) }, 0, 0 },
     { "layer_norm_grad [16384,1024]", &ebb_op_layer_norm_grad, NORM, { F32(16384, 1024), F32(1024), F32(16384, 1024) }, 0, 0 },
     { "rms_norm [16384,1024]", &ebb_op_rms_norm, NORM, { F32(16384, 1024), F32(1024) }, 0, 0 },
+    { "rms_norm_grad [16384,1024]", &ebb_op_rms_norm_grad, NORM, { F32(16384, 1024), F32(1024), F32(16384, 1024) }, 0, 0 },
+    { "batch_norm [64,64,64,64]", &ebb_op_batch_norm, BATCH, { F32(64, 64, 64, 64), F32(64), F32(64) }, 0, 0 },
+    { "batch_norm_inference", &ebb_op_batch_norm_inference, BATCH, { F32(64, 64, 64, 64), F32(64), F32(64), F32(64), F32(64) }, 0, 0 },
+    { "batch_norm_grad [64,64,64,64]", &ebb_op_batch_norm_grad, BATCH, { F32(64, 64, 64, 64), F32(64), F32(64, 64, 64, 64), F32(64), F32(64) }, 0, 0 },
     { "random_uniform", &ebb_op_random_uniform, &(const ebb_random_attrs){ LARGE, 1, 0 }, { TYPE(I64, 0) }, 0, 0 },
 };
 /* clang-format on */
@@ -243,12 +261,13 @@ static double seconds(void)
 
 /* A case on a backend, ready to run. */
 typedef struct prepared {
-    ebb_type types[3], result_type;
+    ebb_type types[MAX_INPUTS],
+        result_types[MAX_RESULTS]; /* of results, the first is the largest */
     int score;
     size_t n_bytes; /* read and written */
     ebb_kernel kernel;
     ebb_call call;
-    void *inputs[3], *result;
+    void *inputs[MAX_INPUTS], *results[MAX_RESULTS];
     block_list list;
     ebb_error error;
 } prepared;
@@ -256,7 +275,14 @@ typedef struct prepared {
 static bool needs_positive(const ebb_op *op)
 {
     return op == &ebb_op_log || op == &ebb_op_log2 || op == &ebb_op_pow || op == &ebb_op_sqrt ||
-           op == &ebb_op_rsqrt;
+           op == &ebb_op_rsqrt || op == &ebb_op_batch_norm_inference ||
+           op == &ebb_op_batch_norm_grad;
+}
+
+/* No cache holds a tensor until its statistics are known. */
+static bool reads_twice(const ebb_op *op)
+{
+    return op == &ebb_op_batch_norm || op == &ebb_op_batch_norm_grad;
 }
 
 static void fill_input(const ebb_op *op, const ebb_tensor *tensor)
@@ -285,27 +311,36 @@ static ebb_layout layout_of(const bench_case *c, int input, const ebb_shape *sha
 static bool prepare(prepared *p, const bench_case *c, const ebb_backend *backend, int n_threads,
                     bool score_only)
 {
-    const ebb_type *pointers[3] = { &p->types[0], &p->types[1], &p->types[2] };
-    ebb_operand inputs[3], result;
+    const ebb_type *pointers[MAX_INPUTS];
+    ebb_operand inputs[MAX_INPUTS], results[MAX_RESULTS];
     *p = (prepared){ .score = EBB_SCORE_NONE };
     for (int i = 0; i < c->op->n_inputs; i++) {
         p->types[i] = c->inputs[i];
+        pointers[i] = &p->types[i];
         if (c->op->traits & EBB_TRAIT_RANDOM)
             p->types[i].shape.rank = 0;
         inputs[i] =
             (ebb_operand){ .type = &p->types[i], .layout = layout_of(c, i, &p->types[i].shape) };
         if (i != 1 || !c->repeats_rows)
-            p->n_bytes += ebb_type_bytes(&p->types[i]);
+            p->n_bytes += ebb_type_bytes(&p->types[i]) * (reads_twice(c->op) ? 2 : 1);
     }
-    ebb_infer infer = { c->op, c->attrs, c->op->n_inputs, pointers, &p->result_type, &p->error };
+    ebb_infer infer = { c->op, c->attrs, c->op->n_inputs, pointers, p->result_types, &p->error };
     if (c->op->infer(&infer)) {
         printf("%s: %s\n", c->name, p->error.message);
         return false;
     }
-    result =
-        (ebb_operand){ .type = &p->result_type, .layout = ebb_layout_dense(&p->result_type.shape) };
-    p->n_bytes += ebb_type_bytes(&p->result_type);
-    ebb_region region = { c->op, c->attrs, c->op->n_inputs, 1, inputs, &result, n_threads };
+    for (int i = 0; i < c->op->n_results; i++) {
+        const ebb_type *type = &p->result_types[i];
+        results[i] = (ebb_operand){ .type = type, .layout = ebb_layout_dense(&type->shape) };
+        p->n_bytes += ebb_type_bytes(type);
+    }
+    ebb_region region = { .op = c->op,
+                          .attrs = c->attrs,
+                          .n_inputs = c->op->n_inputs,
+                          .n_results = c->op->n_results,
+                          .inputs = inputs,
+                          .results = results,
+                          .n_threads = n_threads };
     p->score = backend->score(backend, &region);
     if (p->score == EBB_SCORE_NONE || score_only)
         return p->score != EBB_SCORE_NONE;
@@ -319,9 +354,10 @@ static bool prepare(prepared *p, const bench_case *c, const ebb_backend *backend
         ebb_tensor tensor = ebb_tensor_borrow(p->types[i].dtype, p->types[i].shape, p->inputs[i]);
         fill_input(c->op, &tensor);
     }
-    p->result = get_block(ebb_type_bytes(&p->result_type));
+    for (int i = 0; i < c->op->n_results; i++)
+        p->results[i] = get_block(ebb_type_bytes(&p->result_types[i]));
     void *scratch = allocate(&p->list, p->kernel.scratch_bytes);
-    p->call = (ebb_call){ p->kernel.state, p->inputs, &p->result, scratch, &p->error };
+    p->call = (ebb_call){ p->kernel.state, p->inputs, p->results, scratch, &p->error };
     return true;
 }
 
@@ -331,7 +367,8 @@ static void finish(prepared *p, const bench_case *c)
         p->kernel.destroy(p->kernel.state);
     for (int i = 0; i < c->op->n_inputs; i++)
         free_block(p->inputs[i], ebb_type_bytes(&p->types[i]));
-    free_block(p->result, ebb_type_bytes(&p->result_type));
+    for (int i = 0; i < c->op->n_results; i++)
+        free_block(p->results[i], ebb_type_bytes(&p->result_types[i]));
     while (p->list.n > 0) {
         p->list.n--;
         free_block(p->list.blocks[p->list.n], p->list.n_bytes[p->list.n]);
@@ -369,7 +406,7 @@ static void run_case(const bench_case *c, const ebb_backend *backend, int n_thre
         const ebb_shape *a = &p.types[0].shape;
         double k = (double)a->dims[attrs->transpose_a ? a->rank - 2 : a->rank - 1];
         printf(" %7.1f GFLOP/s",
-               2e-9 * k * (double)ebb_shape_elements(&p.result_type.shape) / time);
+               2e-9 * k * (double)ebb_shape_elements(&p.result_types[0].shape) / time);
     }
     printf("  (%s)\n", p.kernel.implementation);
     fflush(stdout);
@@ -384,8 +421,9 @@ static bandwidth_mix mix_of(const prepared *p, const bench_case *c)
     const size_t large = (size_t)32 << 20;
     int n_read = 0;
     for (int i = 0; i < c->op->n_inputs; i++)
-        n_read += ebb_type_bytes(&p->types[i]) >= large && !(i == 1 && c->repeats_rows);
-    if (ebb_type_bytes(&p->result_type) < large)
+        if (ebb_type_bytes(&p->types[i]) >= large && !(i == 1 && c->repeats_rows))
+            n_read += reads_twice(c->op) ? 2 : 1;
+    if (ebb_type_bytes(&p->result_types[0]) < large)
         return BANDWIDTH_READ;
     return n_read == 0 ? BANDWIDTH_WRITE : n_read == 1 ? BANDWIDTH_COPY : BANDWIDTH_TRIAD;
 }

@@ -25,9 +25,9 @@ static bool is_ignored(const loss_state *state, int64_t label)
     return state->attrs.ignore && label == state->attrs.ignore_index;
 }
 
-/* The labels of rows begin..end-1. */
-static void read_labels(const loss_state *state, const void *data, int64_t begin, int64_t end,
-                        int64_t *labels)
+/* The labels of rows begin..end-1; returns how many of them are wrong. */
+static int64_t read_labels(const loss_state *state, const void *data, int64_t begin, int64_t end,
+                           int64_t *labels)
 {
 #define READ(T)                                                                                    \
     for (int64_t i = begin; i < end; i++)                                                          \
@@ -39,6 +39,11 @@ static void read_labels(const loss_state *state, const void *data, int64_t begin
     else
         READ(uint8_t);
 #undef READ
+    int64_t n_wrong = 0;
+    for (int64_t i = 0; i < end - begin; i++)
+        n_wrong +=
+            ((uint64_t)labels[i] >= (uint64_t)state->n_classes) & !is_ignored(state, labels[i]);
+    return n_wrong;
 }
 
 static void put(const loss_state *state, const ebb_call *call, int64_t i, double value)
@@ -57,13 +62,15 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
                                const T *largest, const T *logs, T *to)                             \
     {                                                                                              \
         double sums[4] = { 0 };                                                                    \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            const double loss =                                                                    \
-                ((double)largest[i] + (double)logs[i]) - (double)x[i * n_classes + labels[i]];     \
-            if (to)                                                                                \
-                to[i] = (T)loss;                                                                   \
-            sums[i % 4] += loss;                                                                   \
-        }                                                                                          \
+        for (int64_t i = 0; i < n; i += 4)                                                         \
+            for (int64_t k = 0; k < 4 && i + k < n; k++) {                                         \
+                const T there = x[(i + k) * n_classes + labels[i + k]];                            \
+                const double loss =                                                                \
+                    ((double)largest[i + k] + (double)logs[i + k]) - (double)there;                \
+                if (to)                                                                            \
+                    to[i + k] = (T)loss;                                                           \
+                sums[k] += loss;                                                                   \
+            }                                                                                      \
         return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                          \
     }                                                                                              \
     /* label -1: `target` is given */                                                              \
@@ -83,24 +90,21 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
         return loss;                                                                               \
     }                                                                                              \
     static double losses_of_rows(const loss_state *state, const ebb_call *call, int64_t begin,     \
-                                 int64_t end)                                                      \
+                                 int64_t end, const int64_t *labels)                               \
     {                                                                                              \
         const int64_t n_classes = state->n_classes;                                                \
         const T *x = call->inputs[0], *weights = state->has_weights ? call->inputs[2] : NULL;      \
         T largest[MOST_ROWS], logs[MOST_ROWS];                                                     \
-        int64_t all_labels[MOST_ROWS];                                                             \
         double sum = 0;                                                                            \
         state->table->log_sum_rows(end - begin, n_classes, x + begin * n_classes, largest, logs);  \
-        if (!state->has_rows)                                                                      \
-            read_labels(state, call->inputs[1], begin, end, all_labels);                           \
         if (!state->has_rows && !weights && !state->attrs.ignore &&                                \
             state->attrs.label_smoothing == 0)                                                     \
             return plain_losses(                                                                   \
-                end - begin, n_classes, x + begin * n_classes, all_labels, largest, logs,          \
+                end - begin, n_classes, x + begin * n_classes, labels, largest, logs,              \
                 state->attrs.reduction == EBB_REDUCTION_NONE ? (T *)call->results[0] + begin       \
                                                              : NULL);                              \
         for (int64_t i = begin; i < end; i++) {                                                    \
-            const int64_t label = state->has_rows ? -1 : all_labels[i - begin];                    \
+            const int64_t label = state->has_rows ? -1 : labels[i - begin];                        \
             const T *target = state->has_rows ? (const T *)call->inputs[1] + i * n_classes : NULL; \
             const double loss =                                                                    \
                 is_ignored(state, label)                                                           \
@@ -128,51 +132,50 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
 LOSS_OF_TYPE(float, plain_losses_f32, row_loss_f32, losses_f32, sum_weights_f32)
 LOSS_OF_TYPE(double, plain_losses_f64, row_loss_f64, losses_f64, sum_weights_f64)
 
+/* Scratch: the sum of the losses of each block, and then how many of its labels are wrong. */
 static void loss_part(void *context, int index, int n)
 {
     const ebb_call *call = context;
     const loss_state *state = call->state;
-    double *sums = call->scratch;
-    int64_t begin, end;
+    double *sums = call->scratch, *are_wrong = sums + state->n_blocks;
+    int64_t begin, end, labels[MOST_ROWS];
     ebb_parallel_part(state->n_blocks, index, n, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         const int64_t first = i * state->block, left = state->n_rows - first;
-        sums[i] = (state->dtype == EBB_F32 ? losses_f32 : losses_f64)(
-            state, call, first, first + (left < state->block ? left : state->block));
+        const int64_t last = first + (left < state->block ? left : state->block);
+        are_wrong[i] = 0;
+        if (!state->has_rows)
+            are_wrong[i] = (double)read_labels(state, call->inputs[1], first, last, labels);
+        if (are_wrong[i] == 0)
+            sums[i] = (state->dtype == EBB_F32 ? losses_f32 : losses_f64)(state, call, first, last,
+                                                                          labels);
     }
 }
 
-/* Whether a block has a wrong label, as a number. */
+/* The labels alone, before anything is written. */
 static void check_part(void *context, int index, int n)
 {
     const ebb_call *call = context;
     const loss_state *state = call->state;
-    double *are_wrong = call->scratch;
+    double *are_wrong = (double *)call->scratch + state->n_blocks;
     int64_t begin, end, labels[MOST_ROWS];
     ebb_parallel_part(state->n_blocks, index, n, &begin, &end);
-    for (int64_t block = begin; block < end; block++) {
-        const int64_t first = block * state->block, left = state->n_rows - first;
-        const int64_t n_rows = left < state->block ? left : state->block;
-        int64_t n_wrong = 0;
-        read_labels(state, call->inputs[1], first, first + n_rows, labels);
-        for (int64_t i = 0; i < n_rows; i++)
-            n_wrong +=
-                ((uint64_t)labels[i] >= (uint64_t)state->n_classes) & !is_ignored(state, labels[i]);
-        are_wrong[block] = (double)n_wrong;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t first = i * state->block, left = state->n_rows - first;
+        const int64_t last = first + (left < state->block ? left : state->block);
+        are_wrong[i] = (double)read_labels(state, call->inputs[1], first, last, labels);
     }
 }
 
-/* All labels, by all threads; one by one only to say which is wrong. */
-static ebb_status check_labels(const loss_state *state, const ebb_call *call)
+/* Says which label is wrong, if one is. */
+static ebb_status report_labels(const loss_state *state, const ebb_call *call)
 {
     const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };
-    const double *are_wrong = call->scratch;
-    bool is_wrong = false;
-    ebb_parallel(state->n_threads, check_part, (void *)call);
+    const double *are_wrong = (const double *)call->scratch + state->n_blocks;
     for (int64_t i = 0; i < state->n_blocks; i++)
-        is_wrong = is_wrong || are_wrong[i] != 0;
-    return is_wrong ? ebb_labels_check(&labels, state->n_classes, &state->attrs, call->error)
-                    : EBB_OK;
+        if (are_wrong[i] != 0)
+            return ebb_labels_check(&labels, state->n_classes, &state->attrs, call->error);
+    return EBB_OK;
 }
 
 /* What the mean divides by. */
@@ -194,13 +197,18 @@ static ebb_status run_loss(const ebb_call *call)
     const loss_state *state = call->state;
     const double *sums = call->scratch;
     double sum = 0;
-    if (!state->has_rows) {
-        ebb_status status = check_labels(state, call);
+    if (!state->has_rows &&
+        (state->attrs.reduction == EBB_REDUCTION_NONE || state->n_classes == 0)) {
+        ebb_parallel(state->n_threads, check_part, (void *)call);
+        const ebb_status status = report_labels(state, call);
         if (status)
             return status;
     }
     if (state->n_classes > 0) {
         ebb_parallel(state->n_threads, loss_part, (void *)call);
+        const ebb_status status = report_labels(state, call);
+        if (status)
+            return status;
         for (int64_t i = 0; i < state->n_blocks; i++)
             sum += sums[i];
     } else if (state->attrs.reduction == EBB_REDUCTION_NONE) {
@@ -233,7 +241,7 @@ static ebb_status compile_loss(const ebb_region *region, const ebb_compile_env *
     state->block = BLOCK_ELEMENTS / (state->n_classes > 0 ? state->n_classes : 1);
     state->block = state->block < 1 ? 1 : state->block > MOST_ROWS ? MOST_ROWS : state->block;
     state->n_blocks = (state->n_rows + state->block - 1) / state->block;
-    kernel->scratch_bytes = (size_t)state->n_blocks * sizeof(double);
+    kernel->scratch_bytes = 2 * (size_t)state->n_blocks * sizeof(double);
     kernel->n_threads = state->n_threads =
         ebb_native_threads(region, state->n_rows * state->n_classes, EBB_COSTLY_WORK);
     kernel->run = run_loss;

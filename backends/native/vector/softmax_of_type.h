@@ -219,11 +219,12 @@ static void NAME(log_sum_short_rows)(int64_t n_rows, int64_t n, const T *x, T *m
         const size_t n_bytes =
             (size_t)(n_rows - begin < g.n_together ? n_rows - begin : g.n_together) * sizeof(T);
         group->x = NAME(find_group)(&g, n_rows, x, begin);
-        ask_ahead(group->x, g.n_together * n * (int64_t)sizeof(T));
         NAME(group_maxima)(&g, group);
-        for (int64_t row = 0; row < g.n_together; row += WIDTH)
+        for (int64_t row = 0; row < g.n_together; row += WIDTH) {
+            ask_ahead(group->x + row * n, WIDTH * n * (int64_t)sizeof(T));
             for (int64_t v = 0; v < n; v++)
                 NAME(group_exp)(&g, group, row, v);
+        }
         NAME(group_sums)(&g, group);
         NAME(log_all)(g.n_together, group->factors);
         memcpy(maxima + begin, group->maxima, n_bytes);
