@@ -72,6 +72,10 @@ static const shape_case cases[] = {
     { S(2, 16, 15, 15), 16, 5, 2, 2, false, true },
     { S(16, 64, 4, 4), 64, 3, 1, 1, false, false },
     { S(2, 3, 20, 20), 16, 3, 1, 1, false, false },
+    /* These are computed in blocks unless something else is chosen. */
+    { S(2, 256, 4, 4), 512, 3, 1, 1, false, false },
+    { S(2, 512, 4, 4), 512, 3, 1, 1, true, true },
+    { S(2, 1024, 7, 7), 1024, 1, 1, 0, false, false },
 };
 /* clang-format on */
 enum { N_CASES = sizeof cases / sizeof *cases, MAX_FETCHES = 4 };

@@ -216,7 +216,7 @@ static ebb_status add_extras(const ebb_onednn_conv *o, const ebb_region *region,
 {
     if (o->residual) {
         kernel->inplace_inputs = 1u << (region->n_inputs - 1);
-        if (d->form != EBB_ONEDNN_WINOGRAD) { /* there it goes through the scratch */
+        if (!ebb_onednn_is_blocked(d)) { /* there it goes through the scratch */
             state->residual.input = region->n_inputs - 1;
             state->residual.n = ebb_shape_elements(&o->residual->type->shape);
         }
@@ -270,7 +270,8 @@ static const images images_of[] = {
                                       1 },
 };
 
-/* EBB_ONEDNN_WINOGRAD: x and y in the scratch. A residual goes where the result will be added. */
+/* EBB_ONEDNN_BLOCKED, EBB_ONEDNN_WINOGRAD: x and y in the scratch. A residual goes where the result
+ * will be added. */
 static ebb_status bind_blocked(const ebb_onednn_conv *o, const ebb_region *region,
                                const ebb_onednn_described *d, ebb_onednn_state *state,
                                ebb_kernel *kernel, ebb_error *error)
@@ -311,7 +312,7 @@ static ebb_status bind_images(const ebb_onednn_conv *o, const ebb_region *region
     if (o->bias && !is_product)
         status = ebb_onednn_bind(state, &state->main, at->bias, dn_desc_view(&d->bias),
                                  at->bias_place, at->bias_index, NULL, error);
-    if (!status && d->form == EBB_ONEDNN_WINOGRAD)
+    if (!status && ebb_onednn_is_blocked(d))
         return bind_blocked(o, region, d, state, kernel, error);
     if (!status)
         status = ebb_onednn_bind(state, &state->main, is_product ? DNNL_ARG_WEIGHTS : at->x,

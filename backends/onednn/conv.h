@@ -24,14 +24,15 @@ typedef enum ebb_onednn_form {
     EBB_ONEDNN_PLAIN,
     EBB_ONEDNN_PADDED,  /* the gradient of weights, from images with their padding around them */
     EBB_ONEDNN_ROWS,    /* the same by one matrix product: dy' times the windows of x as rows */
-    EBB_ONEDNN_WINOGRAD /* all images by way of oneDNN's blocked layout */
+    EBB_ONEDNN_BLOCKED, /* all images by way of oneDNN's blocked layout */
+    EBB_ONEDNN_WINOGRAD /* the same */
 } ebb_onednn_form;
 
 /* A zero struct may be finished. */
 typedef struct ebb_onednn_described {
     ebb_onednn_form form;
     dn_desc x, y, bias;
-    dn_desc plain_x, plain_y; /* WINOGRAD: as they lie outside */
+    dn_desc plain_x, plain_y; /* BLOCKED, WINOGRAD: as they lie outside */
     dn_desc w, any;           /* w as the graph has it; any: for oneDNN to choose */
     dn_desc own, product;     /* ROWS: the result, as weights and as a matrix */
     dn_window window;
@@ -39,6 +40,11 @@ typedef struct ebb_onednn_described {
     dnnl_primitive_attr_t attr; /* of the convolution: state->attr and what follows */
     dnnl_primitive_desc_t hint, pd;
 } ebb_onednn_described;
+
+static inline bool ebb_onednn_is_blocked(const ebb_onednn_described *d)
+{
+    return d->form == EBB_ONEDNN_BLOCKED || d->form == EBB_ONEDNN_WINOGRAD;
+}
 
 ebb_conv ebb_onednn_conv_read(const ebb_region *region);
 bool ebb_onednn_channels_last(const ebb_operand *operand);

@@ -209,7 +209,7 @@ static dnnl_status_t describe_conv(const ebb_onednn_conv *o, const ebb_conv *con
                                       ? dnnl_forward_inference
                                       : dnnl_forward_training;
     d->form = form;
-    dnnl_status_t status = describe_operands(o, conv, winograd, d);
+    dnnl_status_t status = describe_operands(o, conv, ebb_onednn_is_blocked(d), d);
     if (status == dnnl_success)
         status = ebb_onednn_epilogue_attr(state, &o->epilogue, &d->attr);
     if (status != dnnl_success)
@@ -228,12 +228,64 @@ static dnnl_status_t describe_conv(const ebb_onednn_conv *o, const ebb_conv *con
     return status;
 }
 
+/* ---- by way of the blocked layout ---- */
+
+static bool may_be_blocked(const ebb_onednn_conv *o, const ebb_conv *conv)
+{
+    enum { BLOCK = 16 };
+    return conv->w.n == 2 && conv->groups == 1 && conv->channels % BLOCK == 0 &&
+           conv->filters % BLOCK == 0 && ebb_onednn_channels_last(o->x) &&
+           ebb_onednn_channels_last(o->y);
+}
+
+/* Few places with many channels, where pixels lie so far apart that they meet in the cache, are
+ * faster in blocks, even with copies to and fro: measured with 2.6.3 on AVX-512, windows of 3x3 at
+ * 4x4 and 7x7 by 4 to 10%; of 1x1 at 7x7, gradients, by 5 to 50%. */
+static bool prefers_blocks(const ebb_onednn_conv *o, const ebb_conv *conv)
+{
+    enum {
+        MOST_PLACES = 49,
+        LEAST_CHANNELS = 256,
+        LEAST_WEIGHTS = 256 * 512,
+        LEAST_OF_1X1 = 1 << 20
+    };
+    const int64_t n_weights = conv->channels * conv->filters;
+    if (!DN_V2 || !may_be_blocked(o, conv) || conv->w.n_counts > MOST_PLACES ||
+        conv->w.n_sizes > 4 * MOST_PLACES)
+        return false;
+    if (conv->w.n_taps == 1)
+        return o->direction != EBB_ONEDNN_FORWARD && n_weights >= LEAST_OF_1X1;
+    return o->direction != EBB_ONEDNN_BACKWARD_WEIGHTS && conv->channels >= LEAST_CHANNELS &&
+           conv->filters >= LEAST_CHANNELS && n_weights >= LEAST_WEIGHTS;
+}
+
+static bool is_jit(const_dnnl_primitive_desc_t pd, void *context)
+{
+    (void)context;
+    const char *name = dn_implementation(pd);
+    return strncmp(name, "jit", 3) == 0 && strstr(name, "avx512");
+}
+
+/* The blocked form if an AVX-512 kernel made for it is there; else *d stays as it was, empty. */
+static bool describe_blocks(const ebb_onednn_conv *o, const ebb_conv *conv,
+                            const ebb_onednn_state *state, ebb_onednn_described *d)
+{
+    if (describe_conv(o, conv, state, EBB_ONEDNN_BLOCKED, d) == dnnl_success &&
+        dn_find(&d->pd, d->hint, is_jit, NULL) == dnnl_success && is_jit(d->pd, NULL))
+        return true;
+    ebb_onednn_conv_finish(d);
+    *d = (ebb_onednn_described){ 0 };
+    return false;
+}
+
 /* What is known to be fast. */
 static dnnl_status_t describe_default(const ebb_onednn_conv *o, const ebb_conv *conv,
                                       const ebb_onednn_state *state, ebb_onednn_described *d)
 {
     if (prefers_rows(o, conv))
         return describe_rows(o, conv, state, d);
+    if (prefers_blocks(o, conv) && describe_blocks(o, conv, state, d))
+        return dnnl_success;
     dnnl_status_t status = describe_conv(o, conv, state, EBB_ONEDNN_PLAIN, d);
     if (status != dnnl_success)
         return status;
@@ -248,6 +300,7 @@ static dnnl_status_t describe_default(const ebb_onednn_conv *o, const ebb_conv *
 /* ---- choices ---- */
 
 #define ROWS "rows"
+#define BLOCKED "blocked"
 #define WINOGRAD "winograd"
 
 typedef struct choice_list {
@@ -311,6 +364,9 @@ dnnl_status_t ebb_onednn_conv_describe(const ebb_region *region, const ebb_onedn
         return describe_default(o, &conv, state, d);
     if (strcmp(choice, ROWS) == 0)
         return has_rows(o, &conv) ? describe_rows(o, &conv, state, d) : dnnl_unimplemented;
+    if (strcmp(choice, BLOCKED) == 0)
+        return may_be_blocked(o, &conv) && describe_blocks(o, &conv, state, d) ? dnnl_success
+                                                                               : dnnl_unimplemented;
     if (strcmp(choice, WINOGRAD) == 0)
         return may_be_winograd(o, &conv) ? describe_conv(o, &conv, state, EBB_ONEDNN_WINOGRAD, d)
                                          : dnnl_unimplemented;
@@ -325,6 +381,8 @@ int ebb_onednn_conv_list(const ebb_region *region, const ebb_onednn_conv *o,
     ebb_onednn_described d = { 0 };
     if (has_rows(o, &conv) && !prefers_rows(o, &conv))
         add_choice(&list, ROWS, false);
+    if (may_be_blocked(o, &conv) && !prefers_blocks(o, &conv))
+        add_choice(&list, BLOCKED, false);
     if (may_be_winograd(o, &conv))
         add_choice(&list, WINOGRAD, true);
     if (describe_conv(o, &conv, state, EBB_ONEDNN_PLAIN, &d) == dnnl_success)
