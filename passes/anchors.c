@@ -69,7 +69,8 @@ static bool activate(const ebb_match *match, int activation, anchor *a)
 {
     if (!read_open(match, match->inputs[0], a))
         return false;
-    /* Other functions behind a product are hardly faster inside it, and have other last bits there. */
+    /* Other functions behind a product are hardly faster inside it, and have other last bits there.
+     */
     if (a->op == &ebb_op_matmul_epilogue && activation != EBB_ACTIVATION_RELU)
         return false;
     epilogue_of(a)->activation = activation;
