@@ -553,6 +553,47 @@ START_TEST(test_long_sum)
 }
 END_TEST
 
+/* ---- products whose depth is halved: the same bits with any number of threads ---- */
+
+START_TEST(test_deep_products)
+{
+    static const int64_t sizes[][3] = { { 100, 784, 50 }, { 37, 4001, 66 }, { 3, 12345, 17 } };
+    const ebb_dtype dtype = _i % 2 ? EBB_F64 : EBB_F32;
+    const int64_t m = sizes[_i / 2][0], k = sizes[_i / 2][1], n = sizes[_i / 2][2];
+    const ebb_matmul_attrs attrs = { 0 };
+    ebb_error error = { 0 };
+    ebb_tensor inputs[2], result, first, expected;
+    ck_assert_int_eq(ebb_tensor_init(&inputs[0], ebb_type_of(dtype, EBB_SHAPE(m, k)), NULL),
+                     EBB_OK);
+    ck_assert_int_eq(ebb_tensor_init(&inputs[1], ebb_type_of(dtype, EBB_SHAPE(k, n)), NULL),
+                     EBB_OK);
+    ck_assert_int_eq(ebb_tensor_init(&expected, ebb_type_of(dtype, EBB_SHAPE(m, n)), NULL), EBB_OK);
+    for (int t = 0; t < 2; t++)
+        for (int64_t i = 0; i < ebb_shape_elements(&inputs[t].type.shape); i++)
+            ebb_tensor_set(&inputs[t], i, (double)(i * (t + 7) % 101) / 101 - 0.4);
+    ebb_eval eval = { &ebb_op_matmul, &attrs, 2, 1, inputs, &expected, &error };
+    ck_assert_int_eq(ebb_op_matmul.eval(&eval), EBB_OK);
+    kernel_case c = { &ebb_op_matmul, &attrs, 2, inputs, "deep", 0 };
+    for (int n_threads = 1; n_threads <= 5; n_threads++) {
+        ck_assert_int_eq(run_kernel(&c, native, n_threads, -1, &result, NULL, &error), EBB_OK);
+        if (n_threads == 1) {
+            first = result;
+            for (int64_t i = 0; i < m * n; i++)
+                REQUIRE(fabs(ebb_tensor_get(&first, i) - ebb_tensor_get(&expected, i)) <
+                            (dtype == EBB_F32 ? 1e-6 : 1e-14) * (double)k,
+                        "element %lld", (long long)i);
+            continue;
+        }
+        ck_assert(memcmp(result.data, first.data, ebb_tensor_bytes(&first)) == 0);
+        ebb_tensor_finish(&result);
+    }
+    ebb_tensor_finish(&first);
+    ebb_tensor_finish(&expected);
+    ebb_tensor_finish(&inputs[0]);
+    ebb_tensor_finish(&inputs[1]);
+}
+END_TEST
+
 /* ---- random numbers: the very bits of the reference kernel ---- */
 
 START_TEST(test_random_bits)
@@ -833,6 +874,7 @@ int main(void)
     tcase_add_loop_test(values, test_position, 0, n_functions);
     tcase_add_test(values, test_nan_wins_maximum);
     tcase_add_test(values, test_long_sum);
+    tcase_add_loop_test(values, test_deep_products, 0, 6);
     tcase_add_loop_test(values, test_random_bits, 0, 4);
     tcase_add_test(values, test_views);
     tcase_add_loop_test(values, test_large_transposes, 0, N_LARGE_TRANSPOSES);

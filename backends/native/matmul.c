@@ -18,12 +18,16 @@ typedef struct matmul_state {
                         */
     int64_t n_batches, n_tasks;
     int n_threads;
+    bool halves_depth; /* the second half of k is summed apart, in the scratch, and added */
 } matmul_state;
 
 /* Bounds of the copy of b: 64 KiB of floats stay in the second-level cache. */
 enum { PACKED_DEPTH = 256, PACKED_COLUMNS = 64, WIDE = 128 };
 /* Longer sums go in pieces of this length, which also bounds their error. */
 enum { DEPTH = 1024 };
+/* Deep products of at least so many times more depth than rows are halved along k: see
+ * halves_depth. */
+enum { DEPTH_OF_ROWS = 4 };
 /* Columns that are left over are computed apart in products this deep. */
 enum { MIN_REST_DEPTH = 64 };
 
@@ -57,6 +61,15 @@ static void matmul_task(const matmul_state *state, const ebb_call *call, int64_t
     const int64_t bytes = (int64_t)state->bytes;
     const char *a = call->inputs[state->is_exchanged], *b = call->inputs[!state->is_exchanged];
     char *c = call->results[0];
+    const int64_t half = state->halves_depth ? state->k / 2 : state->k;
+    const bool is_second = state->halves_depth && task >= state->row_chunks;
+    if (is_second) {
+        task -= state->row_chunks;
+        a += half * state->a_k * bytes;
+        b += half * state->b_k * bytes;
+        c = call->scratch;
+    }
+    const int64_t n_k = is_second ? state->k - half : half;
     int64_t column = task % state->column_chunks * state->columns,
             rest = task / state->column_chunks;
     int64_t row = rest % state->row_chunks * state->row_chunk;
@@ -82,7 +95,7 @@ static void matmul_task(const matmul_state *state, const ebb_call *call, int64_t
                          (state->a_k == 1 || state->a_m == 1);
     int64_t done = 0;
     do { /* once even if k is 0: the product is then 0 */
-        product.k = state->k - done < state->depth ? state->k - done : state->depth;
+        product.k = n_k - done < state->depth ? n_k - done : state->depth;
         product.a = a + done * state->a_k * bytes;
         product.b = b + done * state->b_k * bytes;
         if (state->packs) {
@@ -93,7 +106,7 @@ static void matmul_task(const matmul_state *state, const ebb_call *call, int64_t
         product.accumulate = done > 0;
         state->table->multiply(&product);
         done += product.k;
-    } while (done < state->k);
+    } while (done < n_k);
 }
 
 static void matmul_part(void *context, int index, int n)
@@ -110,10 +123,35 @@ static void matmul_part(void *context, int index, int n)
         matmul_task(state, call, task, packed);
 }
 
+/* Adds the second half. */
+static void add_part(void *context, int index, int n)
+{
+    const ebb_call *call = context;
+    const matmul_state *state = call->state;
+    enum { LINE = 16 }; /* elements of which no two threads write a part */
+    int64_t begin, end, n_elements = state->m * state->n;
+    ebb_parallel_part((n_elements + LINE - 1) / LINE, index, n, &begin, &end);
+    begin *= LINE;
+    end = end * LINE < n_elements ? end * LINE : n_elements;
+    if (state->bytes == 4) {
+        float *to = call->results[0];
+        const float *from = call->scratch;
+        for (int64_t i = begin; i < end; i++)
+            to[i] += from[i];
+    } else {
+        double *to = call->results[0];
+        const double *from = call->scratch;
+        for (int64_t i = begin; i < end; i++)
+            to[i] += from[i];
+    }
+}
+
 static ebb_status run_matmul(const ebb_call *call)
 {
     const matmul_state *state = call->state;
     ebb_parallel(state->n_threads, matmul_part, (void *)call);
+    if (state->halves_depth)
+        ebb_parallel(state->n_threads, add_part, (void *)call);
     return EBB_OK;
 }
 
@@ -174,6 +212,17 @@ static void read_region(const ebb_region *region, matmul_state *state)
     }
 }
 
+/* A thread that computes some rows of c reads all of b, so that half of the weights that threads
+ * have just updated comes from another core's cache. With little of c, it is faster that each sums
+ * over its half of k. Not where b stays as it is; with one thread too, so that the bits are the
+ * same. */
+static bool should_halve_depth(const ebb_region *region, const matmul_state *state, double useful)
+{
+    return !region->inputs[1].is_steady && !state->packs && !state->is_exchanged &&
+           state->n_batches == 1 && state->column_chunks == 1 && state->a_k == 1 && useful >= 2 &&
+           state->k >= DEPTH_OF_ROWS * state->m;
+}
+
 static int64_t divide_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
@@ -200,11 +249,14 @@ static ebb_status compile_matmul(const ebb_region *region, const ebb_compile_env
     int n_threads = useful < 2                           ? 1
                     : useful < (double)region->n_threads ? (int)useful
                                                          : region->n_threads;
-    const int64_t blocks = state->n_batches * state->column_chunks;
+    state->halves_depth = should_halve_depth(region, state, useful);
+    const int64_t blocks = state->halves_depth ? 2 : state->n_batches * state->column_chunks;
     const int64_t wanted = blocks > 0 && blocks < n_threads ? divide_up(n_threads, blocks) : 1;
     state->row_chunk = divide_up(divide_up(state->m, wanted), 8) * 8;
     state->row_chunks = state->m > 0 ? divide_up(state->m, state->row_chunk) : 0;
-    state->n_tasks = state->n_batches * state->row_chunks * state->column_chunks;
+    state->n_tasks = blocks * state->row_chunks;
+    if (state->halves_depth)
+        kernel->scratch_bytes = (size_t)(state->m * state->n) * state->bytes;
     if (state->packs)
         kernel->scratch_bytes = (size_t)(n_threads * state->depth * state->columns) * state->bytes;
     kernel->n_threads = state->n_threads = n_threads;

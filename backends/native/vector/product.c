@@ -51,6 +51,9 @@ typedef __mmask8 part_f64;
 #define LOAD_PART_f64(part, p) ((vector_f64)_mm512_maskz_loadu_pd(part, p))
 #define STORE_PART_f32(part, p, v) _mm512_mask_storeu_ps(p, part, (__m512)(v))
 #define STORE_PART_f64(part, p, v) _mm512_mask_storeu_pd(p, part, (__m512d)(v))
+/* In registers what sum_elements does: the upper half onto the lower one until one is left. */
+#define SUM_LANES_f32(v) _mm512_reduce_add_ps((__m512)(v))
+#define SUM_LANES_f64(v) _mm512_reduce_add_pd((__m512d)(v))
 #else
 /* How many elements. */
 typedef int part_f32;
@@ -61,10 +64,13 @@ typedef int part_f64;
 #define LOAD_PART_f64(part, p) load_elements_f64(part, p)
 #define STORE_PART_f32(part, p, v) store_elements_f32(part, p, v)
 #define STORE_PART_f64(part, p, v) store_elements_f64(part, p, v)
+#define SUM_LANES_f32(v) sum_elements_f32(v)
+#define SUM_LANES_f64(v) sum_elements_f64(v)
 #endif
 #define PART(n) ISA_PASTE(PART, TAG)(n)
 #define LOAD_PART(part, p) ISA_PASTE(LOAD_PART, TAG)(part, p)
 #define STORE_PART(part, p, v) ISA_PASTE(STORE_PART, TAG)(part, p, v)
+#define SUM_LANES(v) ISA_PASTE(SUM_LANES, TAG)(v)
 
 #define T float
 #define TAG f32

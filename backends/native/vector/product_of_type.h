@@ -37,6 +37,16 @@ INLINE void NAME(store_elements)(int n, T *p, VECTOR v)
     for (int i = 0; i < n; i++)
         p[i] = elements[i];
 }
+
+INLINE T NAME(sum_elements)(VECTOR v)
+{
+    T elements[VECTOR_BYTES / sizeof(T)];
+    NAME(store)(elements, v);
+    for (int64_t half = LANES / 2; half >= 1; half /= 2)
+        for (int64_t j = 0; j < half; j++)
+            elements[j] += elements[half + j];
+    return elements[0];
+}
 #endif
 
 /* c[rows, vectors] = a b, with only `part` of the last vector. */
@@ -167,12 +177,7 @@ static void NAME(finish_rest)(const ebb_product *product, int64_t n_begin,
     for (int64_t m = 0; m < product->m; m++) {
         T *c = (T *)product->c + m * product->c_m;
         for (int64_t n = n_begin; n < product->n; n++) {
-            T elements[VECTOR_BYTES / sizeof(T)];
-            NAME(store)(elements, sums[m][n - n_begin]);
-            for (int64_t half = LANES / 2; half >= 1; half /= 2)
-                for (int64_t j = 0; j < half; j++)
-                    elements[j] += elements[half + j];
-            c[n] = elements[0] + (product->accumulate ? c[n] : 0);
+            c[n] = SUM_LANES(sums[m][n - n_begin]) + (product->accumulate ? c[n] : 0);
         }
     }
 }
