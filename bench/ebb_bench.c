@@ -68,9 +68,9 @@ typedef struct options {
     const char *mode, *backend;
     int n_threads, n_losses;
     double seconds;
-    bool skip_fusion, skip_freeze, autotune;
+    bool skip_fusion, skip_anchors, skip_freeze, autotune;
     double conv_error; /* --autotune winograd */
-    const char *autotune_cache;
+    const char *autotune_cache, *skip_fusions;
     int64_t memory_budget;
     int profile; /* -1: none; else an ebb_profile_by */
 } options;
@@ -117,6 +117,10 @@ static options parse_options(int argc, char **argv)
             o.autotune_cache = value;
         else if (!strcmp(argv[i], "--fusion"))
             o.skip_fusion = strcmp(value, "off") == 0;
+        else if (!strcmp(argv[i], "--skip-fusions"))
+            o.skip_fusions = value;
+        else if (!strcmp(argv[i], "--anchors"))
+            o.skip_anchors = strcmp(value, "off") == 0;
         else if (!strcmp(argv[i], "--freeze"))
             o.skip_freeze = strcmp(value, "off") == 0;
         else if (!strcmp(argv[i], "--profile")) {
@@ -203,6 +207,8 @@ static void start_bench(bench *b, const options *o, bool training, ebb_store **s
                                             .skip_updates = !training,
                                             .backend = o->backend,
                                             .skip_fusion = o->skip_fusion,
+                                            .skip_anchors = o->skip_anchors,
+                                            .skip_fusions = o->skip_fusions,
                                             .memory_budget = o->memory_budget,
                                             .autotune = o->autotune,
                                             .autotune_cache = o->autotune_cache,

@@ -147,6 +147,18 @@ static ebb_node emit_pattern(const ebb_pattern *pattern, const ebb_match *match)
     return ebb_emit(match->graph, pattern->op, inputs, n, NULL, NULL);
 }
 
+bool ebb_names_have(const char *names, const char *name)
+{
+    const size_t length = strlen(name);
+    for (const char *at = names; at && *at;) {
+        const size_t n = strcspn(at, ",");
+        if (n == length && !memcmp(at, name, n))
+            return true;
+        at += n + (at[n] == ',');
+    }
+    return false;
+}
+
 /* ---- rules by root op ---- */
 
 #define INDEX_BITS 9
@@ -190,6 +202,8 @@ static bool index_rules(rule_index *index, const ebb_rewrite *rewrite)
         }
     }
     for (int i = index->n_rules - 1; i >= 0; i--) { /* backwards, so that chains keep the order */
+        if (ebb_names_have(rewrite->skip, index->rules[i].rule->name))
+            continue;
         const ebb_pattern *lhs = index->rules[i].rule->lhs;
         int *first = &index->any;
         if (lhs) {

@@ -88,6 +88,9 @@ bool ebb_match_is_only_use(const ebb_match *match, ebb_node node);
 bool ebb_match_pays(const ebb_match *match, const ebb_op *op, const void *attrs,
                     const ebb_node *inputs, int n_inputs, ebb_node instead);
 
+/* True if `name` is one of `names`, which commas separate; NULL: none. */
+bool ebb_names_have(const char *names, const char *name);
+
 /* ---- the driver ---- */
 
 #define EBB_MAX_RULES 256
@@ -102,7 +105,8 @@ typedef struct ebb_rewrite {
     /* Looking for work costs much less than copying: with `lazy`, *result stays NULL (and map
      * untouched) if no rule can apply anywhere, unless with `sweep` some node is not needed. */
     bool lazy, sweep;
-    int budget; /* applications at one node; 0: EBB_REWRITE_BUDGET */
+    int budget;       /* applications at one node; 0: EBB_REWRITE_BUDGET */
+    const char *skip; /* names of rules that do not apply, separated by commas; NULL: none */
     ebb_logger log;
     /* For rules that ask (ebb_match_pays); NULL: always. */
     bool (*pays)(void *context, const ebb_op *op, const void *attrs, const ebb_node *inputs,

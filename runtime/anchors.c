@@ -58,6 +58,7 @@ ebb_status ebb_executable_anchor(ebb_executable *e, ebb_dump *dump)
                                   .n_sets = 1,
                                   .keep_updates = e->has_updates,
                                   .lazy = true,
+                                  .skip = e->skip_fusions,
                                   .log = e->log,
                                   .pays = pays,
                                   .context = e };

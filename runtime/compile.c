@@ -74,6 +74,9 @@ static ebb_status check_options(ebb_executable *e, const ebb_graph *graph,
     if (options->memory_budget < 0)
         return ebb_fail(&e->error, EBB_BAD_ARGUMENT, "compile: a memory budget of %lld bytes",
                         (long long)options->memory_budget);
+    const ebb_status status = ebb_check_fusions(options->skip_fusions, &e->error);
+    if (status)
+        return status;
     e->n_threads = options->n_threads ? options->n_threads : ebb_threads_default();
     if (e->n_threads < 1)
         e->n_threads = 1;
@@ -434,6 +437,7 @@ static ebb_status prepare(void *context, ebb_executable *e, ebb_dump *dump)
 {
     const planning *p = context;
     e->may_choose_threads = p->options->n_threads == 0;
+    e->skip_fusions = p->options->skip_fusions;
     e->may_fuse = !p->options->skip_passes && !p->options->skip_fusion && !p->options->check_finite;
     e->may_anchor =
         !p->options->skip_passes && !p->options->skip_anchors && !p->options->check_finite;

@@ -1,9 +1,11 @@
 /* Fusion of element-wise nodes, as far as backends have kernels for programs. */
 #include "passes/fuse.h"
 #include "passes/pools.h"
+#include "passes/rules.h"
 #include "runtime/runtime.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* The highest score, and the backend that would get the region. */
 static int best_score(const ebb_executable *e, const ebb_region *region, int *backend)
@@ -133,9 +135,44 @@ static ebb_status run_pass(ebb_executable *e, ebb_dump *dump, const char *name, 
     return status;
 }
 
+/* Both passes, and their names in skip_fusions. */
+static const struct {
+    const char *fusion, *pass;
+    graph_pass run;
+} passes[] = { { "join", "join", join_pools }, { "programs", "fuse", make_programs } };
+enum { N_PASSES = sizeof passes / sizeof *passes };
+
 ebb_status ebb_executable_fuse(ebb_executable *e, ebb_dump *dump)
 {
     e->may_fuse = false;
-    ebb_status status = run_pass(e, dump, "join", join_pools);
-    return status ? status : run_pass(e, dump, "fuse", make_programs);
+    ebb_status status = EBB_OK;
+    for (int i = 0; i < N_PASSES && !status; i++)
+        if (!ebb_names_have(e->skip_fusions, passes[i].fusion))
+            status = run_pass(e, dump, passes[i].pass, passes[i].run);
+    return status;
+}
+
+static bool is_fusion(const char *name)
+{
+    for (int r = 0; r < ebb_rules_anchors.n_rules; r++)
+        if (!strcmp(name, ebb_rules_anchors.rules[r].name))
+            return true;
+    for (int i = 0; i < N_PASSES; i++)
+        if (!strcmp(name, passes[i].fusion))
+            return true;
+    return false;
+}
+
+ebb_status ebb_check_fusions(const char *skip_fusions, ebb_error *error)
+{
+    for (const char *at = skip_fusions; at && *at;) {
+        char name[40];
+        const size_t n = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", n < sizeof name ? (int)n : (int)sizeof name - 1, at);
+        if (n >= sizeof name || !is_fusion(name))
+            return ebb_fail(error, EBB_BAD_ARGUMENT,
+                            "compile: skip_fusions: there is no fusion \"%s\"", name);
+        at += n + (at[n] == ',');
+    }
+    return EBB_OK;
 }

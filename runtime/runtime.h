@@ -154,6 +154,7 @@ struct ebb_executable {
     ebb_graph *graph;            /* own copy: ops, attributes, types of all that runs */
     bool has_updates;            /* the graph's updates are applied */
     bool may_fuse, may_anchor;   /* and it has not been done yet */
+    const char *skip_fusions;    /* of the options, while compiling */
     bool may_choose_threads;     /* the user did not: the same */
     ebb_rematerialize recompute; /* what is computed again, to fit a memory budget */
     ebb_rematerialize_cost recompute_cost;
@@ -243,6 +244,8 @@ ebb_status ebb_executable_take(ebb_executable *executable, ebb_graph *graph, con
 ebb_status ebb_executable_rematerialize(ebb_executable *executable, ebb_dump *dump);
 /* Puts activations and residuals into convolutions, if a backend takes such ones. */
 ebb_status ebb_executable_anchor(ebb_executable *executable, ebb_dump *dump);
+/* BAD_ARGUMENT if a name in skip_fusions is no fusion's. */
+ebb_status ebb_check_fusions(const char *skip_fusions, ebb_error *error);
 /* Makes programs of the element-wise nodes that a backend takes in one; a graph that changed is
  * dumped. */
 ebb_status ebb_executable_fuse(ebb_executable *executable, ebb_dump *dump);

@@ -203,12 +203,71 @@ START_TEST(no_backend_no_anchor)
 }
 END_TEST
 
+/* Each name leaves out its fusion and no other. */
+START_TEST(single_fusions_left_out)
+{
+    static const struct {
+        const char *skip;
+        bool has_product, has_add, has_relu, has_program; /* as steps of their own */
+    } cases[] = {
+        { NULL, false, false, false, true },
+        { "relu", false, false, true, true },
+        { "bias,residual", true, false, false, true }, /* the addition goes into a program */
+        { "residual,relu,programs", false, true, true, false },
+    };
+    const int at = _i;
+    ebb_graph *g = ebb_graph_create("switches");
+    ebb_node a = ebb_input(g, "a", EBB_F32, EBB_SHAPE(128, 160));
+    ebb_node b = ebb_input(g, "b", EBB_F32, EBB_SHAPE(160, 160));
+    ebb_node bias = ebb_input(g, "bias", EBB_F32, EBB_SHAPE(160));
+    ebb_node r = ebb_input(g, "r", EBB_F32, EBB_SHAPE(128, 160));
+    ebb_node y = ebb_relu(ebb_add(ebb_add(ebb_matmul(a, b), bias), r));
+    ebb_node z = ebb_exp(ebb_sqrt(r)), fetches[] = { y, z };
+    ebb_executable *e;
+    const ebb_compile_options o = {
+        .fetches = fetches, .n_fetches = 2, .n_threads = 1, .skip_fusions = cases[at].skip
+    };
+    ck_assert_int_eq(ebb_compile(g, &o, &e), EBB_OK);
+    ck_assert_int_eq(has_step(e, "matmul"), cases[at].has_product);
+    ck_assert_int_eq(has_step(e, "add"), cases[at].has_add);
+    ck_assert_int_eq(has_step(e, "relu"), cases[at].has_relu);
+    ck_assert_int_eq(has_step(e, "fused"), cases[at].has_program);
+    ebb_executable_destroy(e);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
+START_TEST(unknown_fusion)
+{
+    static const char *const bad[] = { "gelu", "relu,,bias", "relu,residua",
+                                       "a name that is longer than any name of a fusion can be" };
+    static const char *const named[] = { "\"gelu\"", "\"\"", "\"residua\"",
+                                         "\"a name that is longer than any name of \"" };
+    ebb_graph *g = ebb_graph_create("switches");
+    ebb_node y = ebb_exp(ebb_input(g, "a", EBB_F32, EBB_SHAPE(2)));
+    for (int i = 0; i < 4; i++) {
+        ebb_executable *e;
+        ck_assert_int_eq(
+            ebb_compile(
+                g, &(ebb_compile_options){ .fetches = &y, .n_fetches = 1, .skip_fusions = bad[i] },
+                &e),
+            EBB_BAD_ARGUMENT);
+        ck_assert_msg(strstr(ebb_graph_message(g), "skip_fusions: there is no fusion ") &&
+                          strstr(ebb_graph_message(g), named[i]),
+                      "%s", ebb_graph_message(g));
+    }
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("anchors");
     TCase *c = tcase_create("anchors");
     tcase_add_loop_test(c, anchored_is_not_anchored, 0, 4);
     tcase_add_loop_test(c, products_with_what_follows, 0, 4);
+    tcase_add_loop_test(c, single_fusions_left_out, 0, 4);
+    tcase_add_test(c, unknown_fusion);
     tcase_add_test(c, no_backend_no_anchor);
     suite_add_tcase(suite, c);
     return run_suite(suite);
