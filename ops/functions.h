@@ -50,16 +50,16 @@ static inline float tanh_softplusf(float x)
     return x >= 0 ? (1 + 2 * e) / (1 + 2 * e * (1 + e)) : e * (2 + e) / (2 + e * (2 + e));
 }
 
-/* x times the normal distribution function, exact far below 0 too. From -1000 on it is -0, for -inf
+/* x times the normal distribution function, exact far below 0 too. Below -1000 it is 0, for -inf
  * as well. */
 static inline double times_normal_cdf(double x)
 {
-    return (x < -1000 ? -1000 : x) * (erfc(x * -0.70710678118654752) / 2);
+    return x < -1000 ? 0 : x * (erfc(x * -0.70710678118654752) / 2);
 }
 
 static inline float times_normal_cdff(float x)
 {
-    return (x < -1000 ? -1000 : x) * (erfcf(x * -0.70710678118654752F) / 2);
+    return x < -1000 ? 0 : x * (erfcf(x * -0.70710678118654752F) / 2);
 }
 
 #endif
