@@ -102,6 +102,51 @@ START_TEST(test_maps)
 }
 END_TEST
 
+/* pow and mod of F32 have loops for stretches of plain arguments: the same bits as beside others,
+ * few units in the last place, and mod exact as fmodf is. */
+START_TEST(test_guarded_maps)
+{
+    enum { N = 2000 };
+    static float a[N], b[N], plain[N], mixed[N];
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    const void *inputs[3] = { a, b, NULL };
+    uint32_t seed = 3;
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (int r = 0; r < isa->map->n_rows; r++) {
+        const ebb_map_row *row = &isa->map->rows[r];
+        const bool is_pow = row->op == &ebb_op_pow;
+        if (!is_pow && row->op != &ebb_op_mod)
+            continue;
+        for (int i = 0; i < N; i++) {
+            a[i] = (float)exp(draw(&seed, -30, 30));
+            b[i] = (float)draw(&seed, -3, 3);
+            if (!is_pow) {
+                a[i] = i % 2 ? a[i] : -a[i];
+                b[i] *= fmaxf(1, fabsf(a[i]) * 0x1p-20f);
+            }
+        }
+        row->maps[EBB_F32](N, plain, inputs);
+        for (int i = 0; i < N; i++) {
+            const float rest = fmodf(a[i], b[i]);
+            const double expected = is_pow                     ? pow(a[i], b[i])
+                                    : rest == 0                ? 0
+                                    : (rest < 0) != (b[i] < 0) ? (double)(rest + b[i])
+                                                               : (double)rest;
+            REQUIRE(is_near(plain[i], expected, fabs(expected), is_pow ? 4e-7 : 0),
+                    "%s: %s(%.9g, %.9g) is %.9g, not %.9g", isa->name, row->op->name, (double)a[i],
+                    (double)b[i], (double)plain[i], expected);
+        }
+        for (int i = 0; i < N; i += 50)
+            a[i] = NAN;
+        row->maps[EBB_F32](N, mixed, inputs);
+        for (int i = 0; i < N; i++)
+            if (i % 50 != 0)
+                ck_assert(memcmp(&plain[i], &mixed[i], sizeof *plain) == 0);
+    }
+}
+END_TEST
+
 /* ---- products: all strides of a, all sizes of blocks, the rest apart or not ---- */
 
 typedef struct product_case {
@@ -473,6 +518,7 @@ int main(void)
     tcase_add_loop_test(all, test_softmax, 0, 3);
     tcase_add_test(all, test_exp);
     tcase_add_loop_test(all, test_norms_past_caches, 0, 3);
+    tcase_add_loop_test(all, test_guarded_maps, 0, 3);
     tcase_add_loop_test(all, test_transposes, 0, 3);
     tcase_add_loop_test(all, test_streams, 0, 3);
     tcase_add_loop_test(all, test_reductions, 0, 3);

@@ -101,6 +101,44 @@
 #define KIND FLOAT
 #include "backends/native/vector/maps_of_type.h"
 
+/* Of F32 pow and mod: a loop with few instructions where all arguments of a stretch are plain, else
+ * the one for all arguments. Both have the same bits for plain ones. */
+#define GUARDED_MAP(name, is_plain, value)                                                         \
+    static void guarded_##name(int64_t n, void *result, const void *const *inputs)                 \
+    {                                                                                              \
+        enum { STRETCH = 128 };                                                                    \
+        for (int64_t begin = 0; begin < n; begin += STRETCH) {                                     \
+            const float *as = (const float *)inputs[0] + begin;                                    \
+            const float *bs = (const float *)inputs[1] + begin;                                    \
+            float *rs = (float *)result + begin;                                                   \
+            const int64_t length = n - begin < STRETCH ? n - begin : STRETCH;                      \
+            int all = 1;                                                                           \
+            for (int64_t i = 0; i < length; i++)                                                   \
+                all &= is_plain(as[i], bs[i]);                                                     \
+            if (!all) {                                                                            \
+                map_##name##_f32(length, rs, (const void *const[]){ as, bs });                     \
+                continue;                                                                          \
+            }                                                                                      \
+            INDEPENDENT                                                                            \
+            for (int64_t i = 0; i < length; i++) {                                                 \
+                const float a = as[i], b = bs[i];                                                  \
+                rs[i] = value;                                                                     \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#ifdef __FMA__
+static inline float plain_mod(float a, float b)
+{
+    const float rest = plain_fmod(a, b);
+    return rest == 0 ? copysignf(0, b) : ((rest < 0) != (b < 0) ? rest + b : rest);
+}
+GUARDED_MAP(pow, pow_is_plain, pow_of(a, b, true))
+GUARDED_MAP(mod, mod_is_plain, plain_mod(a, b))
+/* in the table */
+#define map_pow_f32 guarded_pow
+#define map_mod_f32 guarded_mod
+#endif
+
 #define T int64_t
 #define U uint64_t
 #define TAG i64

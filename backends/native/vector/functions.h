@@ -73,6 +73,7 @@ extern HAS_VECTOR_VERSION double hypot(double, double);
 #define acosf vector_acos
 #ifdef __FMA__
 #define erff vector_erf /* 4.2 ulp otherwise */
+#define powf vector_pow
 #endif
 
 #endif

@@ -6,6 +6,7 @@
 #define BACKENDS_NATIVE_VECTOR_OWN_H
 
 #include "backends/native/vector/exp.h"
+#include <stdbool.h>
 
 /* x where it is between low < 0 and high > 0, else one of these; NaN becomes either. Integers are
  * compared, which is one instruction each, as numbers would not be. */
@@ -220,5 +221,89 @@ static inline float vector_erf(float x)
     const float r = p * y;
     return with_sign(r > 1 ? 1 : r, x);
 }
+
+#ifdef __FMA__
+/* a > 0 is a finite normal number and b not too large. */
+static inline int pow_is_plain(float a, float b)
+{
+    return (bits_of_float(a) - 0x00800000u < 0x7f000000u) &
+           ((bits_of_float(b) & 0x7fffffffu) < 0x70000000u);
+}
+
+/* a^b = 2^(b log2 |a|), the logarithm in two parts, high and low. With |a| = 2^k m and m in
+ * sqrt(1/2)..sqrt(2), log2(m) = 2/ln(2) atanh(s), s = (m - 1)/(m + 1) in two parts, too; the
+ * polynomial is its part from s^3 on, off by 1.7e-9, that of 2^f by 1.9e-9. Special cases as in C
+ * (annex F); `is_plain` leaves them out. */
+static inline float pow_of(float a, float b, bool is_plain)
+{
+    const float magnitude = fabsf(a);
+    const bool is_small = !is_plain && magnitude < 0x1p-126f;
+    const float x = is_small ? magnitude * 0x1p24f : magnitude;
+    const int32_t distance = (int32_t)(bits_of_float(x) - 0x3f3504f3u); /* from sqrt(1/2) */
+    const float k = (float)(distance >> 23) - (is_small ? 24.0f : 0);
+    const float r = float_of_bits(((uint32_t)distance & 0x7fffff) + 0x3f3504f3u) - 1;
+    /* s + s_low = r/(2 + r) */
+    const float divisor = 2 + r, inverse = 1 / divisor, s = r * inverse, z = s * s;
+    const float rest = multiply_add(-s, r - (divisor - 2), multiply_add(-s, divisor, r));
+    float p = 0.33660221f;
+    p = multiply_add(p, z, 0.41190068f);
+    p = multiply_add(p, z, 0.57707978f);
+    p = multiply_add(p, z, 0.96179669f);
+    const float t = s * 2.88539004f, further = p * z * s, log = t + further;
+    float low = multiply_add(s, 2.88539004f, -t);
+    low = multiply_add(s, 3.85192598e-8f, multiply_add(rest * inverse, 2.88539004f, low));
+    float high = k + log;
+    low = (log - (high - k)) + ((t - log) + further + low);
+    if (!is_plain)
+        high = magnitude == 0 ? -INFINITY : (magnitude < INFINITY ? high : INFINITY);
+    /* b times that; 0 where either is, even beside infinities */
+    const float power = !is_plain && (b == 0 || magnitude == 1) ? 0 : b * high;
+    const float power_low = multiply_add(b, low, multiply_add(b, high, -power));
+    const float y = limited(power, -160, 140);
+    const float shifter = 12582912, shifted = y + shifter;
+    const bool is_within = is_plain ? y == power : y == power && y != 0;
+    const float f = (y - (shifted - shifter)) + (is_within ? power_low : 0);
+    float q = 0.00015475898f;
+    q = multiply_add(q, f, 0.0013400283f);
+    q = multiply_add(q, f, 0.0096180054f);
+    q = multiply_add(q, f, 0.0555032774f);
+    q = multiply_add(q, f, 0.2402265133f);
+    q = multiply_add(q, f, 0.6931472063f);
+    q = multiply_add(q, f, 1);
+    /* In two steps of half the exponent, since it goes beyond those of numbers. */
+    const uint32_t half = (uint32_t)((int32_t)(bits_of_float(shifted) << 9) >> 10);
+    const uint32_t other = bits_of_float(shifted) - half;
+    q = q * float_of_bits((half + 127) << 23) * float_of_bits((other + 127) << 23);
+    if (is_plain)
+        return q;
+    /* The sign of odd powers; no number for others that are not whole. */
+    const float b_half = 0.5f * b;
+    const bool is_whole = rintf(b) == b, is_odd = rintf(b_half) != b_half;
+    q = is_whole && is_odd ? with_sign(q, a) : q;
+    q = a < 0 && !is_whole && magnitude < INFINITY ? NAN : q;
+    return (a != a || b != b) && a != 1 && b != 0 ? NAN : q;
+}
+
+static inline float vector_pow(float a, float b)
+{
+    return pow_of(a, b, false);
+}
+
+/* b is normal, a finite, and their quotient below 2^24. */
+static inline int mod_is_plain(float a, float b)
+{
+    const uint32_t above = bits_of_float(a) & 0x7fffffffu, below = bits_of_float(b) & 0x7fffffffu;
+    return (above < 0x7f800000u) & (below - 0x00800000u < 0x7f000000u) &
+           ((int32_t)(above - below) < 23 << 23);
+}
+
+/* fmod of those, exact: the quotient is rounded to one that is too large by 1 at most, and then the
+ * rest is small. */
+static inline float plain_fmod(float a, float b)
+{
+    const float rest = multiply_add(-truncf(a / b), b, a);
+    return (a < 0 ? rest > 0 : rest < 0) ? rest + (a < 0 ? -fabsf(b) : fabsf(b)) : rest;
+}
+#endif
 
 #endif
