@@ -226,8 +226,9 @@ static inline float vector_erf(float x)
 /* a > 0 is a finite normal number and b not too large. */
 static inline int pow_is_plain(float a, float b)
 {
-    return (bits_of_float(a) - 0x00800000u < 0x7f000000u) &
-           ((bits_of_float(b) & 0x7fffffffu) < 0x70000000u);
+    const int is_normal = bits_of_float(a) - 0x00800000u < 0x7f000000u;
+    const int is_small = (bits_of_float(b) & 0x7fffffffu) < 0x70000000u;
+    return is_normal & is_small;
 }
 
 /* a^b = 2^(b log2 |a|), the logarithm in two parts, high and low. With |a| = 2^k m and m in
@@ -293,8 +294,9 @@ static inline float vector_pow(float a, float b)
 static inline int mod_is_plain(float a, float b)
 {
     const uint32_t above = bits_of_float(a) & 0x7fffffffu, below = bits_of_float(b) & 0x7fffffffu;
-    return (above < 0x7f800000u) & (below - 0x00800000u < 0x7f000000u) &
-           ((int32_t)(above - below) < 23 << 23);
+    const int is_finite = above < 0x7f800000u, is_normal = below - 0x00800000u < 0x7f000000u;
+    const int is_near = (int32_t)(above - below) < 23 << 23;
+    return is_finite & is_normal & is_near;
 }
 
 /* fmod of those, exact: the quotient is rounded to one that is too large by 1 at most, and then the
