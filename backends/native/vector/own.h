@@ -194,7 +194,8 @@ static inline float vector_times_normal_cdf(float x)
     p = multiply_add(p, a, 0.5f);
     q = multiply_add(q, a, 1.67416356f);
     q = multiply_add(q, a, 1);
-    return multiply_add(-a, e * (p / q), x < 0 ? -0.0f : x);
+    const float y = multiply_add(-a, e * (p / q), x < 0 ? -0.0f : x);
+    return x < -1000 ? 0 : y;
 }
 
 /* The polynomial in t = x^2 (2 / 3.92^2) - 1 is erf(x)/x, off by 2.5e-8; from 3.92 on it is 1. */
