@@ -1,6 +1,6 @@
 /* Matrix products with Ebb's own register blocks: small and narrow shapes, and layouts that oneDNN
  * takes badly. */
-#include "backends/native/native.h"
+#include "backends/native/operand.h"
 #include <string.h>
 
 typedef struct matmul_state {
@@ -19,6 +19,7 @@ typedef struct matmul_state {
     int64_t n_batches, n_tasks;
     int n_threads;
     bool halves_depth; /* the second half of k is summed apart, in the scratch, and added */
+    ebb_map add;
 } matmul_state;
 
 /* Bounds of the copy of b: 64 KiB of floats stay in the second-level cache. */
@@ -133,17 +134,10 @@ static void add_part(void *context, int index, int n)
     ebb_parallel_part((n_elements + LINE - 1) / LINE, index, n, &begin, &end);
     begin *= LINE;
     end = end * LINE < n_elements ? end * LINE : n_elements;
-    if (state->bytes == 4) {
-        float *to = call->results[0];
-        const float *from = call->scratch;
-        for (int64_t i = begin; i < end; i++)
-            to[i] += from[i];
-    } else {
-        double *to = call->results[0];
-        const double *from = call->scratch;
-        for (int64_t i = begin; i < end; i++)
-            to[i] += from[i];
-    }
+    char *to = (char *)call->results[0] + (size_t)begin * state->bytes;
+    const void *const inputs[] = { to, (char *)call->scratch + (size_t)begin * state->bytes, NULL };
+    if (begin < end)
+        state->add(end - begin, to, inputs);
 }
 
 static ebb_status run_matmul(const ebb_call *call)
@@ -255,6 +249,8 @@ static ebb_status compile_matmul(const ebb_region *region, const ebb_compile_env
     state->row_chunk = divide_up(divide_up(state->m, wanted), 8) * 8;
     state->row_chunks = state->m > 0 ? divide_up(state->m, state->row_chunk) : 0;
     state->n_tasks = blocks * state->row_chunks;
+    bool is_costly;
+    state->add = ebb_native_find_map(isa, &ebb_op_add, state->dtype, state->dtype, &is_costly);
     if (state->halves_depth)
         kernel->scratch_bytes = (size_t)(state->m * state->n) * state->bytes;
     if (state->packs)
