@@ -275,7 +275,7 @@ typedef struct prepared {
 static bool needs_positive(const ebb_op *op)
 {
     return op == &ebb_op_log || op == &ebb_op_log2 || op == &ebb_op_pow || op == &ebb_op_sqrt ||
-           op == &ebb_op_rsqrt || op == &ebb_op_batch_norm_inference ||
+           op == &ebb_op_rsqrt || op == &ebb_op_reduce_prod || op == &ebb_op_batch_norm_inference ||
            op == &ebb_op_batch_norm_grad;
 }
 

@@ -65,15 +65,14 @@ static NAME(centre) NAME(measure)(const ebb_norm_rows *rows, const T *x, T *r)
 #define WIDTH ((int64_t)(LANES_BYTES / sizeof(T)))
 #define SHORT_ROW 128
 
-/* As measure, of n_rows <= WIDTH rows. */
-static void NAME(measure_group)(const ebb_norm_rows *rows, int64_t n_rows, const T *x,
-                                NAME(centre) * centres, T *factors)
+/* As measure, of n_rows <= WIDTH rows; high and low are the parts of their centres. */
+static void NAME(measure_group)(const ebb_norm_rows *rows, int64_t n_rows, const T *x, T *high,
+                                T *low, T *factors)
 {
     const double n = (double)rows->n;
     NAME(lanes) vectors[LANES_BYTES / sizeof(T)];
-    T sums[LANES_BYTES / sizeof(T)];
     for (int64_t i = 0; i < WIDTH; i++)
-        centres[i] = (NAME(centre)){ 0, 0 };
+        high[i] = low[i] = 0;
     if (rows->is_centred) {
         for (int64_t i = 0; i < WIDTH; i++) {
             const T *row = x + (i < n_rows ? i : n_rows - 1) * rows->n;
@@ -81,45 +80,45 @@ static void NAME(measure_group)(const ebb_norm_rows *rows, int64_t n_rows, const
             for (int64_t k = WIDTH; k < rows->n; k += WIDTH)
                 vectors[i] += NAME(lanes_load)(row + k);
         }
-        NAME(lanes_store)(sums, NAME(lanes_sums)(vectors));
+        NAME(lanes_store)(high, NAME(lanes_sums)(vectors));
         for (int64_t i = 0; i < WIDTH; i++) {
-            const double mean = (double)sums[i] / n;
-            centres[i].high = (T)mean;
-            centres[i].low = (T)(mean - (double)centres[i].high);
+            const double mean = (double)high[i] / n;
+            high[i] = (T)mean;
+            low[i] = (T)(mean - (double)high[i]);
         }
     }
     for (int64_t i = 0; i < WIDTH; i++) {
         const T *row = x + (i < n_rows ? i : n_rows - 1) * rows->n;
-        const NAME(lanes) high = (NAME(lanes)){ 0 } + centres[i].high;
-        const NAME(lanes) low = (NAME(lanes)){ 0 } + centres[i].low;
+        const NAME(lanes) first = (NAME(lanes)){ 0 } + high[i];
+        const NAME(lanes) second = (NAME(lanes)){ 0 } + low[i];
         vectors[i] = (NAME(lanes)){ 0 };
         for (int64_t k = 0; k < rows->n; k += WIDTH) {
-            const NAME(lanes) u = (NAME(lanes_load)(row + k) - high) - low;
+            const NAME(lanes) u = (NAME(lanes_load)(row + k) - first) - second;
             vectors[i] += u * u;
         }
     }
-    NAME(lanes_store)(sums, NAME(lanes_sums)(vectors));
+    NAME(lanes_store)(factors, NAME(lanes_sums)(vectors));
     for (int64_t i = 0; i < WIDTH; i++)
-        factors[i] = (T)(1 / sqrt((double)sums[i] / n + rows->epsilon));
+        factors[i] = (T)(1 / sqrt((double)factors[i] / n + rows->epsilon));
 }
 
 static void NAME(norm_short_rows)(const ebb_norm_rows *rows, const T *x, const T *scale,
                                   const T *shift, void *result)
 {
     const int64_t n = rows->n;
-    NAME(centre) centres[LANES_BYTES / sizeof(T)];
+    T highs[LANES_BYTES / sizeof(T)], lows[LANES_BYTES / sizeof(T)];
     T factors[LANES_BYTES / sizeof(T)];
     sink out;
     sink_start(&out, result, rows->is_streamed);
     for (int64_t begin = 0; begin < rows->n_rows; begin += WIDTH) {
         const int64_t n_rows = rows->n_rows - begin < WIDTH ? rows->n_rows - begin : WIDTH;
-        ask_ahead(x + begin * n, WIDTH * n * (int64_t)sizeof(T));
-        NAME(measure_group)(rows, n_rows, x + begin * n, centres, factors);
+        NAME(measure_group)(rows, n_rows, x + begin * n, highs, lows, factors);
         for (int64_t i = 0; i < n_rows; i++) {
             const T *row = x + (begin + i) * n;
             T *y = sink_place(&out);
-            const NAME(lanes) high = (NAME(lanes)){ 0 } + centres[i].high;
-            const NAME(lanes) low = (NAME(lanes)){ 0 } + centres[i].low;
+            ask_ahead(row, n * (int64_t)sizeof(T));
+            const NAME(lanes) high = (NAME(lanes)){ 0 } + highs[i];
+            const NAME(lanes) low = (NAME(lanes)){ 0 } + lows[i];
             const NAME(lanes) r = (NAME(lanes)){ 0 } + factors[i];
             for (int64_t k = 0; k < n; k += WIDTH) {
                 NAME(lanes) u = (NAME(lanes_load)(row + k) - high) - low;

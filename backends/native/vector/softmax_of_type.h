@@ -44,193 +44,8 @@ static T NAME(add_lanes)(NAME(lanes) x)
     return several[0];
 }
 
-/* ---- short rows: WIDTH side by side, and several such groups together, so that what one pass has
- * written has left the store buffer when the next one reads it ---- */
-
 #define SHORT_ROW 64
-/* Elements of all groups, and what is read behind them. */
-#define GROUPS (SHORT_ROW * LANES_BYTES / sizeof(T) + LANES_BYTES / sizeof(T))
-/* rows of all groups; a multiple of WIDTH */
-#define GROUP_ROWS 64
-
-/* What is known of n_together rows. */
-typedef struct NAME(group) {
-    const T *x;
-    _Alignas(64) T exps[GROUPS];
-    T maxima[GROUP_ROWS];
-    T factors[GROUP_ROWS]; /* sums of exps, then 1 / sums or log(sums) */
-} NAME(group);
-
-typedef struct NAME(groups) {
-    int64_t n; /* elements of a row */
-    int64_t n_together;
-    NAME(group) of[2]; /* while one is read, the result of the other one is written */
-    /* The row of each element of WIDTH rows, from the first one. */
-    _Alignas(64) int32_t places[SHORT_ROW * LANES_BYTES / sizeof(T)];
-    _Alignas(64) T padded[GROUPS];
-    _Alignas(64) T result[GROUPS];
-} NAME(groups);
-
-static void NAME(groups_start)(NAME(groups) * g, int64_t n)
-{
-    const int64_t most = GROUP_ROWS / WIDTH, fit = SHORT_ROW / n;
-    g->n = n;
-    g->n_together = (fit < most ? fit : most) * WIDTH;
-    for (int64_t i = 0; i < WIDTH; i++)
-        for (int64_t j = 0; j < n; j++)
-            g->places[i * n + j] = (int32_t)i;
-    for (int i = 0; i < 2; i++) /* what is read behind them */
-        NAME(lanes_store)(g->of[i].exps + g->n_together * n, SPLAT(0));
-}
-
-/* Where n_together rows from `begin` on, and a vector behind them, can be read. */
-static const T *NAME(find_group)(NAME(groups) * g, int64_t n_rows, const T *x, int64_t begin)
-{
-    const int64_t left = (n_rows - begin) * g->n, wanted = g->n_together * g->n;
-    if (left >= wanted + WIDTH)
-        return x + begin * g->n;
-    memset(g->padded, 0, sizeof g->padded);
-    memcpy(g->padded, x + begin * g->n, (size_t)(left < wanted ? left : wanted) * sizeof(T));
-    return g->padded;
-}
-
-/* rows[i] = row i of n <= WIDTH elements, and `rest` behind them */
-static inline void NAME(narrow_rows)(int64_t n, const T *x, NAME(lanes) rest, NAME(lanes) * rows)
-{
-    const lanes_of_bits mask = lanes_mask(n * (int64_t)sizeof(T));
-#pragma GCC unroll 16
-    for (int i = 0; i < WIDTH; i++)
-        rows[i] = NAME(lanes_choose)(mask, NAME(lanes_load)(x + i * n), rest);
-}
-
-static void NAME(group_maxima)(const NAME(groups) * g, NAME(group) * group)
-{
-    const int64_t n = g->n;
-    NAME(lanes) rows[LANES_BYTES / sizeof(T)];
-    for (int64_t begin = 0; begin < g->n_together; begin += WIDTH) {
-        const T *row = group->x + begin * n;
-        if (n <= WIDTH)
-            NAME(narrow_rows)(n, row, SPLAT(-INFINITY), rows);
-        for (int64_t i = 0; i < WIDTH && n > WIDTH; i++, row += n) {
-            rows[i] = NAME(lanes_load)(row + n - WIDTH);
-            for (int64_t j = 0; j < n - WIDTH; j += WIDTH)
-                rows[i] = LANES_MAX(NAME(lanes_load)(row + j), rows[i]);
-        }
-        NAME(lanes_store)(group->maxima + begin, NAME(lanes_maxima)(rows));
-    }
-}
-
-static void NAME(group_sums)(const NAME(groups) * g, NAME(group) * group)
-{
-    const int64_t n = g->n, whole = n & -WIDTH;
-    const lanes_of_bits rest = lanes_mask((n - whole) * (int64_t)sizeof(T));
-    NAME(lanes) rows[LANES_BYTES / sizeof(T)];
-    for (int64_t begin = 0; begin < g->n_together; begin += WIDTH) {
-        const T *row = group->exps + begin * n;
-        if (n <= WIDTH)
-            NAME(narrow_rows)(n, row, SPLAT(0), rows);
-        for (int64_t i = 0; i < WIDTH && n > WIDTH; i++, row += n) {
-            rows[i] = NAME(lanes_choose)(rest, NAME(lanes_load)(row + whole), SPLAT(0));
-            for (int64_t j = 0; j < whole; j += WIDTH)
-                rows[i] += NAME(lanes_load)(row + j);
-        }
-        NAME(lanes_store)(group->factors + begin, NAME(lanes_sums)(rows));
-    }
-}
-
-static inline void NAME(group_exp)(const NAME(groups) * g, NAME(group) * group, int64_t row,
-                                   int64_t v)
-{
-    const int64_t at = row * g->n + v * WIDTH;
-    const NAME(lanes) most = NAME(lanes_pick)(group->maxima + row, g->places + v * WIDTH);
-    NAME(lanes_store)
-    (group->exps + at, NAME(lanes_exp)(NAME(lanes_load)(group->x + at) - most));
-}
-
-/* exps / sums, or (x - maxima) - log(sums) */
-static inline void NAME(group_apply)(const NAME(groups) * g, const NAME(group) * group, int64_t row,
-                                     int64_t v, bool is_log, T *to)
-{
-    const int64_t at = row * g->n + v * WIDTH;
-    const int32_t *places = g->places + v * WIDTH;
-    const NAME(lanes) factor = NAME(lanes_pick)(group->factors + row, places);
-    if (is_log) {
-        const NAME(lanes) most = NAME(lanes_pick)(group->maxima + row, places);
-        NAME(lanes_store)(to, (NAME(lanes_load)(group->x + at) - most) - factor);
-    } else {
-        NAME(lanes_store)(to, NAME(lanes_load)(group->exps + at) * factor);
-    }
-}
-
-static inline __attribute__((always_inline)) void NAME(softmax_short_rows)(int64_t n_rows,
-                                                                           int64_t n, const T *x,
-                                                                           T *result, bool is_log,
-                                                                           bool is_streamed)
-{
-    NAME(groups) g;
-    NAME(group) *group = &g.of[0], *before = &g.of[1];
-    sink out;
-    NAME(groups_start)(&g, n);
-    sink_start(&out, result, is_streamed);
-    for (int64_t begin = 0; begin < n_rows; begin += g.n_together) {
-        group->x = NAME(find_group)(&g, n_rows, x, begin);
-        NAME(group_maxima)(&g, group);
-        for (int64_t row = 0; row < g.n_together; row += WIDTH) {
-            ask_ahead(group->x + row * n, WIDTH * n * (int64_t)sizeof(T));
-            if (begin == 0) {
-                for (int64_t v = 0; v < n; v++)
-                    NAME(group_exp)(&g, group, row, v);
-                continue;
-            }
-            T *to = sink_place(&out);
-            for (int64_t v = 0; v < n; v++) {
-                NAME(group_exp)(&g, group, row, v);
-                NAME(group_apply)(&g, before, row, v, is_log, to + v * WIDTH);
-            }
-            sink_take(&out, (size_t)(WIDTH * n) * sizeof(T));
-        }
-        NAME(group_sums)(&g, group);
-        if (is_log)
-            NAME(log_all)(g.n_together, group->factors);
-        else
-            for (int64_t i = 0; i < g.n_together; i++)
-                group->factors[i] = 1 / group->factors[i];
-        NAME(group) *const other = before;
-        before = group;
-        group = other;
-    }
-    const int64_t left = (n_rows - 1) % g.n_together + 1;
-    for (int64_t row = 0; row < left; row += WIDTH) {
-        const int64_t n_last = left - row < WIDTH ? left - row : WIDTH;
-        for (int64_t v = 0; v < n; v++)
-            NAME(group_apply)(&g, before, row, v, is_log, g.result + v * WIDTH);
-        memcpy(sink_place(&out), g.result, (size_t)(n_last * n) * sizeof(T));
-        sink_take(&out, (size_t)(n_last * n) * sizeof(T));
-    }
-    sink_finish(&out);
-}
-
-static void NAME(log_sum_short_rows)(int64_t n_rows, int64_t n, const T *x, T *maxima, T *logs)
-{
-    NAME(groups) g;
-    NAME(group) *group = &g.of[0];
-    NAME(groups_start)(&g, n);
-    for (int64_t begin = 0; begin < n_rows; begin += g.n_together) {
-        const size_t n_bytes =
-            (size_t)(n_rows - begin < g.n_together ? n_rows - begin : g.n_together) * sizeof(T);
-        group->x = NAME(find_group)(&g, n_rows, x, begin);
-        NAME(group_maxima)(&g, group);
-        for (int64_t row = 0; row < g.n_together; row += WIDTH) {
-            ask_ahead(group->x + row * n, WIDTH * n * (int64_t)sizeof(T));
-            for (int64_t v = 0; v < n; v++)
-                NAME(group_exp)(&g, group, row, v);
-        }
-        NAME(group_sums)(&g, group);
-        NAME(log_all)(g.n_together, group->factors);
-        memcpy(maxima + begin, group->maxima, n_bytes);
-        memcpy(logs + begin, group->factors, n_bytes);
-    }
-}
+#include "backends/native/vector/softmax_short_of_type.h"
 
 /* ---- rows: what waits for memory and what computes take turns by pieces ---- */
 
@@ -439,38 +254,52 @@ static void NAME(log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *da
  * added up, the result of the block before it is written ---- */
 
 #define STRIP (EBB_SOFTMAX_COLUMNS * sizeof(T) / LANES_BYTES)
+/* Classes whose exponentials are kept; with more of them they are computed again. */
+#define KEPT (32768 / sizeof(T) / EBB_SOFTMAX_COLUMNS)
 
 /* A block of columns. */
 typedef struct NAME(strip) {
     const T *x;
     int64_t first; /* where it begins in the tensor */
     int64_t n_columns;
+    bool is_kept;
     NAME(exp_sums) all[STRIP], chunk[STRIP];
     NAME(lanes) factors[STRIP];
+    NAME(lanes) shifts[KEPT / EXP_BLOCK][STRIP]; /* what exps are less */
+    _Alignas(64) T exps[KEPT][EBB_SOFTMAX_COLUMNS];
 } NAME(strip);
 
 static void NAME(strip_start)(NAME(strip) * s, const ebb_softmax_columns *c, int64_t block,
-                              const T *x)
+                              const T *x, bool is_log)
 {
     const int64_t column = block % c->n_blocks * EBB_SOFTMAX_COLUMNS, left = c->n_inner - column;
     s->first = block / c->n_blocks * c->n_classes * c->n_inner + column;
     s->n_columns = left < EBB_SOFTMAX_COLUMNS ? left : EBB_SOFTMAX_COLUMNS;
     s->x = x + s->first;
+    s->is_kept = !is_log && c->n_classes <= (int64_t)KEPT;
     for (int64_t j = 0; j * WIDTH < s->n_columns; j++)
         s->all[j] = s->chunk[j] = NAME(exp_sums_start)();
 }
 
-/* Adds n_rows <= EXP_BLOCK rows at x; asks for as many at `next`. */
-static inline void NAME(strip_add)(NAME(strip) * s, int64_t n_rows, int64_t stride, const T *x,
+/* Adds n_rows <= EXP_BLOCK rows from `row` on; asks for as many at `next`. */
+static inline void NAME(strip_add)(NAME(strip) * s, int64_t row, int64_t n_rows, int64_t stride,
                                    const T *next)
 {
+    const T *x = s->x + row * stride;
     for (int64_t j = 0; j < s->n_columns; j += WIDTH) {
+        NAME(exp_sums) *const sums = &s->chunk[j / WIDTH];
         NAME(lanes) v[EXP_BLOCK];
 #pragma GCC unroll 8
         for (int i = 0; i < EXP_BLOCK; i++)
             __builtin_prefetch(next + i * stride + j, 0, 3);
         NAME(exp_rows_block)(n_rows, stride, s->n_columns - j, x + j, v);
-        NAME(exp_sums_add)(&s->chunk[j / WIDTH], v);
+        NAME(exp_sums_add)(sums, v);
+        if (!s->is_kept)
+            continue;
+        s->shifts[row / EXP_BLOCK][j / WIDTH] = NAME(shift)(sums->largest);
+#pragma GCC unroll 8
+        for (int i = 0; i < EXP_BLOCK; i++)
+            NAME(lanes_store)(s->exps[row + i] + j, v[i]);
     }
 }
 
@@ -495,25 +324,38 @@ static void NAME(strip_finish)(NAME(strip) * s, bool is_log)
         s->factors[j] = NAME(lanes_load)(sums + j * WIDTH);
 }
 
-static inline void NAME(strip_write)(const NAME(strip) * s, int64_t row, int64_t stride, T *result,
-                                     bool is_log, bool is_streamed)
+/* The results of n_rows <= EXP_BLOCK rows from `first` on. */
+static inline void NAME(strip_write)(const NAME(strip) * s, int64_t first, int64_t n_rows,
+                                     int64_t stride, T *result, bool is_log, bool is_streamed)
 {
     _Alignas(64) T piece[EBB_SOFTMAX_COLUMNS];
-    T *const to = result + s->first + row * stride;
-    for (int64_t j = 0; j < s->n_columns; j += WIDTH) {
-        const int64_t n = s->n_columns - j;
-        const NAME(lanes) shift_before = s->all[j / WIDTH].largest, factor = s->factors[j / WIDTH];
-        const NAME(lanes) x = NAME(part_of)(s->x + row * stride + j, n);
-        const NAME(lanes) y = is_log ? LESS_LOG(x) : EXP_TIMES_FACTOR(x);
-        if (is_streamed)
-            NAME(lanes_store)(piece + j, y);
-        else if (n >= WIDTH)
-            NAME(lanes_store)(to + j, y);
-        else
-            NAME(lanes_put_part)(to + j, n, y);
+    NAME(lanes) factors[STRIP];
+    for (int64_t j = 0; j * WIDTH < s->n_columns; j++) {
+        factors[j] = s->factors[j];
+        if (s->is_kept)
+            factors[j] *=
+                NAME(lanes_exp)(s->shifts[first / EXP_BLOCK][j] - NAME(shift)(s->all[j].largest));
     }
-    if (is_streamed)
-        stream_bytes(to, piece, (size_t)s->n_columns * sizeof(T));
+    for (int64_t row = first; row < first + n_rows; row++) {
+        T *const to = result + s->first + row * stride;
+        for (int64_t j = 0; j < s->n_columns; j += WIDTH) {
+            const int64_t n = s->n_columns - j;
+            const NAME(lanes) factor = factors[j / WIDTH];
+            const NAME(lanes) shift_before = s->all[j / WIDTH].largest;
+            const T *from = s->x + row * stride + j;
+            const NAME(lanes) y = s->is_kept ? TIMES_FACTOR(NAME(lanes_load)(s->exps[row] + j))
+                                  : is_log   ? LESS_LOG(NAME(part_of)(from, n))
+                                             : EXP_TIMES_FACTOR(NAME(part_of)(from, n));
+            if (is_streamed)
+                NAME(lanes_store)(piece + j, y);
+            else if (n >= WIDTH)
+                NAME(lanes_store)(to + j, y);
+            else
+                NAME(lanes_put_part)(to + j, n, y);
+        }
+        if (is_streamed)
+            stream_bytes(to, piece, (size_t)s->n_columns * sizeof(T));
+    }
 }
 
 static inline __attribute__((always_inline)) void NAME(columns_of)(const ebb_softmax_columns *c,
@@ -524,25 +366,25 @@ static inline __attribute__((always_inline)) void NAME(columns_of)(const ebb_sof
     const int64_t stride = c->n_inner;
     NAME(strip) strips[3], *before = &strips[0], *strip = &strips[1], *next = &strips[2];
     if (begin < end)
-        NAME(strip_start)(next, c, begin, x);
+        NAME(strip_start)(next, c, begin, x, is_log);
     for (int64_t block = begin; block <= end; block++) {
         NAME(strip) *const free = before;
         before = strip;
         strip = next;
         next = free;
         if (block + 1 < end)
-            NAME(strip_start)(next, c, block + 1, x);
+            NAME(strip_start)(next, c, block + 1, x, is_log);
         for (int64_t i = 0; i < c->n_classes; i += EXP_BLOCK) {
             const int64_t left = c->n_classes - i, n = left < EXP_BLOCK ? left : EXP_BLOCK;
-            const T *row = block < end ? strip->x + i * stride : x;
             if (block < end) {
                 const bool is_last = left <= EXP_BLOCK && block + 1 < end;
-                NAME(strip_add)(strip, n, stride, row, is_last ? next->x : row + n * stride);
+                NAME(strip_add)
+                (strip, i, n, stride, is_last ? next->x : strip->x + (i + n) * stride);
                 if (i % EXP_CHUNK == EXP_CHUNK - EXP_BLOCK)
                     NAME(strip_join)(strip);
             }
-            for (int64_t k = i; k < i + n && block > begin; k++)
-                NAME(strip_write)(before, k, stride, result, is_log, c->is_streamed);
+            if (block > begin)
+                NAME(strip_write)(before, i, n, stride, result, is_log, c->is_streamed);
         }
         if (block < end)
             NAME(strip_finish)(strip, is_log);
@@ -573,12 +415,11 @@ const ebb_softmax_table ISA_NAME(NAME(ebb_softmax)) = {
 
 #undef WIDTH
 #undef STRIP
+#undef KEPT
 #undef SPLAT
 #undef EXP_BLOCK
 #undef EXP_CHUNK
 #undef SHORT_ROW
-#undef GROUPS
-#undef GROUP_ROWS
 #undef APPLY_PIECE
 #undef TIMES_FACTOR
 #undef LESS_LOG
