@@ -286,6 +286,59 @@ START_TEST(test_softmax)
 }
 END_TEST
 
+/* Rows with infinities and NaN; long rows, too. Row 0 has one -inf, which becomes 0; rows of -inf
+ * alone, with +inf and with NaN become NaN. */
+static void check_special_rows(const ebb_vector_isa *isa, int64_t n_classes, bool by_columns)
+{
+    enum { N_ROWS = 4, MOST_CLASSES = 9000 };
+    static float x[N_ROWS * MOST_CLASSES], y[N_ROWS * MOST_CLASSES];
+    const ebb_softmax_table *table = isa->softmax_f32;
+    const ebb_softmax_columns columns = { n_classes, N_ROWS, 1, false };
+    const int64_t row_step = by_columns ? 1 : n_classes, step = by_columns ? N_ROWS : 1;
+    for (int64_t i = 0; i < N_ROWS; i++)
+        for (int64_t j = 0; j < n_classes; j++)
+            x[i * row_step + j * step] = i == 1 ? -INFINITY : (float)(j % 7) - 100 * (float)i;
+    x[(n_classes - 1) * step] = -INFINITY;
+    x[2 * row_step + n_classes / 2 * step] = INFINITY;
+    x[3 * row_step + n_classes / 3 * step] = NAN;
+    for (int is_log = 0; is_log < 2; is_log++) {
+        if (by_columns)
+            (is_log ? table->log_columns : table->columns)(&columns, 0, 1, x, y);
+        else
+            (is_log ? table->log_rows : table->rows)(N_ROWS, n_classes, x, y, false);
+        for (int64_t i = 0; i < N_ROWS; i++)
+            for (int64_t j = 0; j < n_classes; j++) {
+                const float got = y[i * row_step + j * step];
+                const bool is_last = j == n_classes - 1;
+                REQUIRE(i > 0     ? isnan(got)
+                        : is_last ? got == (is_log ? -INFINITY : 0)
+                                  : isfinite(got) && (is_log || got > 0),
+                        "%s: %ssoftmax of row %lld, class %lld of %lld is %g", isa->name,
+                        is_log ? "log_" : "", (long long)i, (long long)j, (long long)n_classes,
+                        (double)got);
+            }
+    }
+    if (by_columns)
+        return;
+    float largest[N_ROWS], logs[N_ROWS];
+    table->log_sum_rows(N_ROWS, n_classes, x, largest, logs);
+    for (int64_t i = 0; i < N_ROWS; i++) /* of the loss of a label */
+        REQUIRE((i == 0) == isfinite(largest[i] + logs[i] - x[i * n_classes]),
+                "%s: log sum of row %lld of %lld", isa->name, (long long)i, (long long)n_classes);
+}
+
+START_TEST(test_softmax_special)
+{
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    static const int64_t classes[] = { 3, 10, 16, 40, 64, 65, 200, 1000, 4096, 5000, 9000 };
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        for (int by_columns = 0; by_columns < 2; by_columns++)
+            check_special_rows(isa, classes[i], by_columns);
+}
+END_TEST
+
 /* ---- own exponential ---- */
 
 START_TEST(test_exp)
@@ -496,6 +549,76 @@ START_TEST(test_reductions)
 }
 END_TEST
 
+/* logsumexp: an infinite element is the largest one and the sum, NaN shows in the sum. */
+START_TEST(test_exp_sums_special)
+{
+    enum { N = 3000, COLUMNS = 3 };
+    static float x[N];
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (int kind = 0; kind < 4; kind++)
+        for (int by_columns = 0; by_columns < 2; by_columns++) {
+            double largest[COLUMNS], sums[COLUMNS];
+            for (int i = 0; i < COLUMNS; i++) {
+                largest[i] = -(double)INFINITY;
+                sums[i] = 0;
+            }
+            for (int i = 0; i < N; i++)
+                x[i] = kind == 0 ? -INFINITY : (float)(i % 5);
+            x[COLUMNS * 700 + 1] = kind == 1 ? INFINITY : kind == 2 ? NAN : -INFINITY;
+            if (by_columns)
+                isa->reduce_f32->pair_rows[EBB_REDUCE_EXP_SUM](N / COLUMNS, COLUMNS, COLUMNS, x, 0,
+                                                               largest, sums);
+            else
+                isa->reduce_f32->pair_run[EBB_REDUCE_EXP_SUM](N, x, 0, largest, sums);
+            const double m = largest[by_columns ? 1 : 0], sum = sums[by_columns ? 1 : 0];
+            REQUIRE(kind == 0   ? isinf(m) && m < 0 && sum == 0
+                    : kind == 1 ? isinf(m) && m > 0 && isinf(sum)
+                    : kind == 2 ? isnan(sum)
+                                : m == 4 && sum > 100 && sum < N,
+                    "%s: kind %d: %g and %g", isa->name, kind, m, sum);
+            if (by_columns)
+                REQUIRE(kind == 0 || (largest[2] == 4 && isfinite(sums[2])), "%s: column beside",
+                        isa->name);
+        }
+}
+END_TEST
+
+/* Columns whose mean is large, or whose rows drift away from where they began. */
+START_TEST(test_deviations_of_columns)
+{
+    enum { N_ROWS = 700, COLUMNS = 4 };
+    static float x[N_ROWS * COLUMNS];
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    uint32_t seed = 3;
+    double means[COLUMNS] = { 0 }, squares[COLUMNS] = { 0 };
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (int i = 0; i < N_ROWS; i++) {
+        const double noise = draw(&seed, -1, 1);
+        x[i * COLUMNS] = (float)(1e6 + 8 * noise);
+        x[i * COLUMNS + 1] = (float)(100.0 * i + noise);
+        x[i * COLUMNS + 2] = (float)(i == 0 ? 1e5 : noise);
+        x[i * COLUMNS + 3] = (float)(1e-3 * noise + (i < 350 ? -1000 : 1000));
+    }
+    isa->reduce_f32->pair_rows[EBB_REDUCE_DEVIATIONS](300, COLUMNS, COLUMNS, x, 0, means, squares);
+    isa->reduce_f32->pair_rows[EBB_REDUCE_DEVIATIONS](N_ROWS - 300, COLUMNS, COLUMNS,
+                                                      x + 300 * COLUMNS, 300, means, squares);
+    for (int j = 0; j < COLUMNS; j++) {
+        double mean = 0, sum = 0;
+        for (int i = 0; i < N_ROWS; i++)
+            mean += (double)x[i * COLUMNS + j] / N_ROWS;
+        for (int i = 0; i < N_ROWS; i++)
+            sum += pow((double)x[i * COLUMNS + j] - mean, 2);
+        const double scale = fabs(mean) + sqrt(sum / N_ROWS);
+        REQUIRE(is_near(squares[j], sum, sum, 3e-6) && is_near(means[j], mean, scale, 1e-6),
+                "%s: column %d: %.9g, %.9g, not %.9g, %.9g", isa->name, j, means[j], squares[j],
+                mean, sum);
+    }
+}
+END_TEST
+
 START_TEST(test_list)
 {
     int n = 0;
@@ -516,12 +639,15 @@ int main(void)
     tcase_add_loop_test(all, test_maps, 0, 3);
     tcase_add_loop_test(all, test_products, 0, 3);
     tcase_add_loop_test(all, test_softmax, 0, 3);
+    tcase_add_loop_test(all, test_softmax_special, 0, 3);
     tcase_add_test(all, test_exp);
     tcase_add_loop_test(all, test_norms_past_caches, 0, 3);
     tcase_add_loop_test(all, test_guarded_maps, 0, 3);
     tcase_add_loop_test(all, test_transposes, 0, 3);
     tcase_add_loop_test(all, test_streams, 0, 3);
     tcase_add_loop_test(all, test_reductions, 0, 3);
+    tcase_add_loop_test(all, test_exp_sums_special, 0, 3);
+    tcase_add_loop_test(all, test_deviations_of_columns, 0, 3);
     tcase_add_test(all, test_list);
     suite_add_tcase(suite, all);
     return run_suite(suite);
