@@ -151,6 +151,8 @@ bool ebb_layout_is_dense(const ebb_layout *layout, const ebb_shape *shape)
 {
     if (ebb_shape_elements(shape) <= 1)
         return true;
+    if (layout->n_blocks)
+        return false;
     int64_t expected = 1;
     for (int i = shape->rank - 1; i >= 0; i--) {
         if (shape->dims[i] == 1)

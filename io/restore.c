@@ -141,11 +141,8 @@ void ebb_store_take(ebb_store *store, const ebb_store *file, const char *prefix,
     for (int64_t i = 0; i < ebb_store_size(file); i++) {
         const char *name = name_in_store(ebb_store_name(file, i), prefix, without);
         ebb_store_entry *entry = name ? ebb_store_find(store, name) : NULL;
-        const size_t bytes = entry ? ebb_type_bytes(&entry->type) : 0;
-        if (bytes)
-            memcpy(entry->data, entry_at(file, i)->data, bytes);
-        if (entry)
-            entry->version++;
+        if (entry) /* the file's has never been bound: it is plain */
+            ebb_entry_write(entry, entry_at(file, i)->data);
     }
 }
 

@@ -32,6 +32,7 @@ typedef struct save_job {
     const ebb_file_text *texts;
     int n_texts;
     const char *path;
+    const ebb_allocator *allocator;
     int64_t *offsets; /* [n], of each tensor's data behind the header */
 } save_job;
 
@@ -117,14 +118,32 @@ static void place_data(save_job *save)
         }
 }
 
-static void put_data(FILE *out, const save_job *save)
+/* `row_major`: room for the largest tensor that lies otherwise. */
+static void put_data(FILE *out, const save_job *save, void *row_major)
 {
     for (size_t size = 0; size < N_ELEMENT_BYTES; size++)
         for (int64_t i = 0; i < save->n; i++) {
             const ebb_file_tensor *tensor = &save->tensors[i];
-            if (ebb_dtype_bytes(tensor->type->dtype) == element_bytes[size])
-                fwrite(tensor->data, 1, ebb_type_bytes(tensor->type), out);
+            if (ebb_dtype_bytes(tensor->type->dtype) != element_bytes[size])
+                continue;
+            const void *data = tensor->entry->data;
+            if (!ebb_entry_is_plain(tensor->entry)) {
+                ebb_entry_read(tensor->entry, row_major);
+                data = row_major;
+            }
+            fwrite(data, 1, ebb_type_bytes(tensor->type), out);
         }
+}
+
+static size_t most_reordered_bytes(const save_job *save)
+{
+    size_t most = 0;
+    for (int64_t i = 0; i < save->n; i++) {
+        const size_t bytes = ebb_type_bytes(save->tensors[i].type);
+        if (!ebb_entry_is_plain(save->tensors[i].entry) && bytes > most)
+            most = bytes;
+    }
+    return most;
 }
 
 /* Failures of the stream stay in the stream; ebb_file_write looks. */
@@ -136,9 +155,15 @@ static ebb_status write_tensors(void *context, FILE *out, ebb_error *error)
         return ebb_fail(error, EBB_LIMIT,
                         "%s: the header would have %" PRIu64 " bytes, more than %d", save->path,
                         header_bytes, SAFETENSORS_MAX_HEADER_BYTES);
+    const size_t bytes = most_reordered_bytes(save);
+    void *row_major = ebb_allocate(save->allocator, bytes);
+    if (!row_major)
+        return ebb_fail(error, EBB_OUT_OF_MEMORY, "%s: no memory for a tensor of %zu bytes",
+                        save->path, bytes);
     fwrite(&header_bytes, 1, sizeof header_bytes, out);
     put_header(out, save);
-    put_data(out, save);
+    put_data(out, save, row_major);
+    ebb_release(save->allocator, row_major, bytes);
     return EBB_OK;
 }
 
@@ -155,9 +180,12 @@ ebb_status ebb_safetensors_write(const char *path, const ebb_file_tensor *tensor
                                  const ebb_file_text *texts, int n_texts,
                                  const ebb_allocator *allocator, ebb_error *error)
 {
-    save_job save = {
-        .tensors = tensors, .n = n, .texts = texts, .n_texts = n_texts, .path = path
-    };
+    save_job save = { .tensors = tensors,
+                      .n = n,
+                      .texts = texts,
+                      .n_texts = n_texts,
+                      .path = path,
+                      .allocator = allocator };
     for (int64_t i = 0; i < n; i++)
         if (!tensors[i].prefix && strcmp(tensors[i].name, SAFETENSORS_METADATA) == 0)
             return ebb_fail(error, EBB_BAD_NAME, "%s: no tensor of a file can be called \"%s\"",
@@ -182,7 +210,7 @@ int64_t ebb_file_tensors_fill(ebb_file_tensor *tensors, const char *prefix, cons
     const int64_t n = ebb_store_size(store);
     for (int64_t i = 0; i < n; i++) {
         const ebb_store_entry *entry = ebb_store_find(store, ebb_store_name(store, i));
-        tensors[i] = (ebb_file_tensor){ prefix, entry->name, &entry->type, entry->data };
+        tensors[i] = (ebb_file_tensor){ prefix, entry->name, &entry->type, entry };
     }
     return n;
 }

@@ -3,7 +3,7 @@
 #ifndef IO_SAFETENSORS_H
 #define IO_SAFETENSORS_H
 
-#include <ebb/store.h>
+#include "runtime/store.h"
 
 /* Length of the header, a little-endian 64-bit number. */
 #define SAFETENSORS_LENGTH_BYTES 8
@@ -25,7 +25,7 @@ ebb_dtype ebb_safetensors_dtype_find(const char *name);
 typedef struct ebb_file_tensor {
     const char *prefix, *name;
     const ebb_type *type;
-    const void *data;
+    const ebb_store_entry *entry; /* that has the value */
 } ebb_file_tensor;
 /* A text of the metadata. */
 typedef struct ebb_file_text {

@@ -432,11 +432,8 @@ static ebb_status fill_store(load_job *load)
     }
     for (int64_t i = 0; i < load->n; i++) {
         const tensor_entry *entry = &load->entries[i];
-        if (!entry->old)
-            continue;
-        if (entry->begin < entry->end)
-            memcpy(entry->old->data, load->staged + entry->staged, ebb_type_bytes(&entry->type));
-        entry->old->version++;
+        if (entry->old)
+            ebb_entry_write(entry->old, load->staged + entry->staged);
     }
     return EBB_OK;
 }

@@ -43,7 +43,7 @@ const ebb_type *ebb_type_permute(ebb_lowering *l, const ebb_order *order, const 
 {
     ebb_type *permuted = ebb_lowering_allocate(l->e, sizeof *permuted);
     if (permuted)
-        *permuted = (ebb_type){ type->dtype, ebb_order_shape(order, &type->shape) };
+        *permuted = (ebb_type){ type->dtype, ebb_order_shape(order) };
     return permuted;
 }
 
@@ -118,15 +118,17 @@ ebb_region ebb_region_of(const ebb_lowering *l, ebb_node node, ebb_operand resul
                          .n_threads = l->e->n_threads };
 }
 
-/* Sees the region of an element-wise node in an order of dimensions. */
+/* Sees the region of an element-wise node in an order of dimensions. Inputs in other blocks than
+ * those of the order stay as they are. */
 static bool permute_region(ebb_lowering *l, const ebb_order *order, ebb_region *region,
                            ebb_operand *results)
 {
     for (int i = 0; i < region->n_inputs; i++) {
         ebb_operand *operand = &l->operands[i];
+        const ebb_layout layout = operand->layout;
+        (void)ebb_order_permute(order, &layout, &operand->layout);
         if (!(operand->type = ebb_type_permute(l, order, operand->type)))
             return false;
-        operand->layout = ebb_order_permute(order, &operand->layout);
     }
     for (int r = 0; r < region->n_results; r++) {
         if (!(results[r].type = ebb_type_permute(l, order, results[r].type)))
@@ -142,11 +144,17 @@ int ebb_fill_variants(ebb_lowering *l, ebb_node node, ebb_order *order, bool *fo
     ebb_variant *v = l->variants;
     bool is_strided = fill_operands(l, node);
     int n = 1;
-    v[0].backend = -1;
+    const ebb_layout *home = ebb_homes_of_result(l, node);
+    for (int i = 0; i < EBB_MAX_VARIANTS; i++)
+        v[i].home = home;
+    v[0].backend = EBB_ANY_BACKEND;
     v[0].region = ebb_region_of(l, node, v[0].results);
     const ebb_region *region = &v[0].region;
     const size_t n_inputs = (size_t)region->n_inputs;
     *follows = find_order(l, node, order);
+    if (*follows) /* the result lies as most of the inputs do */
+        for (int i = 0; i < EBB_MAX_VARIANTS; i++)
+            v[i].home = NULL;
     if (*follows) {
         if (!permute_region(l, order, &v[0].region, v[0].results))
             return 0;
@@ -159,8 +167,12 @@ int ebb_fill_variants(ebb_lowering *l, ebb_node node, ebb_order *order, bool *fo
             }
         }
     }
+    for (size_t i = 0; i < n_inputs; i++)
+        if (l->operands[i].layout.n_blocks)
+            v[0].backend = EBB_NO_BACKEND;
     if (is_strided) {
         v[n] = v[0];
+        v[n].backend = EBB_ANY_BACKEND;
         v[n].region.inputs = l->operands + n_inputs;
         v[n].region.results = v[n].results;
         n++;

@@ -10,22 +10,31 @@ bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *re
     const ebb_backend *asked = e->backends[backend];
     ebb_layout results[EBB_MAX_RESULTS];
     ebb_order order;
-    for (int i = 0; i < region->n_inputs; i++)
-        layouts[i] = region->inputs[i].layout;
+    ebb_region shown = *region;
+    if (!asked->layouts)
+        return false;
+    shown.inputs = inputs;
+    for (int i = 0; i < region->n_inputs; i++) {
+        inputs[i] = region->inputs[i];
+        if (inputs[i].layout.n_blocks && !asked->home_layout) /* knows nothing of blocks */
+            inputs[i].layout = ebb_layout_dense(&inputs[i].type->shape);
+        layouts[i] = inputs[i].layout;
+    }
     for (int r = 0; r < region->n_results; r++) {
         variant->results[r] = region->results[r];
         results[r] = region->results[r].layout;
     }
-    if (!asked->layouts || !asked->layouts(asked, region, layouts, results))
+    if (variant->home && asked->home_layout)
+        results[0] = *variant->home;
+    if (!asked->layouts(asked, &shown, layouts, results))
         return false;
     for (int i = 0; i < region->n_inputs; i++) {
         const ebb_shape *shape = &region->inputs[i].type->shape;
-        inputs[i] = region->inputs[i];
-        if (ebb_layout_agrees(&layouts[i], &inputs[i].layout, shape))
+        inputs[i].layout = layouts[i];
+        if (ebb_layout_agrees(&layouts[i], &region->inputs[i].layout, shape))
             continue;
         if (!ebb_order_find(&layouts[i], shape, &order))
             return false;
-        inputs[i].layout = layouts[i];
         inputs[i].is_steady = false; /* a copy, made in each run */
     }
     for (int r = 0; r < region->n_results; r++) {
@@ -40,7 +49,7 @@ bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *re
     return true;
 }
 
-/* Of the inputs that lie otherwise than in the first variant. */
+/* Of the inputs that lie otherwise than in the first variant, and of a result that will have to. */
 static size_t copied_bytes(const ebb_variant *first, const ebb_variant *variant)
 {
     size_t bytes = 0;
@@ -50,6 +59,9 @@ static size_t copied_bytes(const ebb_variant *first, const ebb_variant *variant)
                                &operand->type->shape))
             bytes += ebb_type_bytes(operand->type);
     }
+    const ebb_operand *result = &variant->results[0];
+    if (variant->home && !ebb_layout_agrees(&result->layout, variant->home, &result->type->shape))
+        bytes += ebb_type_bytes(result->type);
     return bytes;
 }
 
@@ -72,6 +84,29 @@ static ebb_status compile_region(ebb_executable *e, const ebb_backend *backend,
     return backend->compile(backend, region, env, kernel);
 }
 
+static int score_variant(const ebb_executable *e, const ebb_variant *variant, int backend)
+{
+    return variant->backend == EBB_ANY_BACKEND || variant->backend == backend
+               ? e->backends[backend]->score(e->backends[backend], &variant->region)
+               : EBB_SCORE_NONE;
+}
+
+int ebb_choose_best(const ebb_executable *e, const ebb_variant *variants, int n_variants,
+                    int *backend)
+{
+    int best = EBB_SCORE_NONE;
+    for (int v = 0; v < n_variants; v++) {
+        for (int b = 0; b < e->n_backends; b++) {
+            const int score = score_variant(e, &variants[v], b);
+            if (score > best) {
+                best = score;
+                *backend = b;
+            }
+        }
+    }
+    return best;
+}
+
 ebb_status ebb_choose_kernel(ebb_executable *e, const ebb_compile_env *env,
                              const ebb_variant *variants, int n_variants, ebb_kernel *kernel,
                              const ebb_backend **backend, int *chosen)
@@ -82,9 +117,7 @@ ebb_status ebb_choose_kernel(ebb_executable *e, const ebb_compile_env *env,
     for (int v = 0; v < n_variants; v++) {
         copied[v] = copied_bytes(&variants[0], &variants[v]);
         for (int b = 0; b < e->n_backends; b++)
-            scores[v][b] = variants[v].backend < 0 || variants[v].backend == b
-                               ? e->backends[b]->score(e->backends[b], &variants[v].region)
-                               : EBB_SCORE_NONE;
+            scores[v][b] = score_variant(e, &variants[v], b);
     }
     for (;;) {
         int best = EBB_SCORE_NONE, best_variant = 0, best_backend = 0;

@@ -14,14 +14,22 @@ enum {
 typedef struct ebb_variant {
     ebb_region region;
     ebb_operand results[EBB_MAX_RESULTS]; /* what region.results points to */
-    int backend;                          /* the only one to ask; -1: all */
+    int backend;                          /* the only one to ask; EBB_ANY_BACKEND: all */
+    /* The blocked layout of the variable with which result 0 will be combined; NULL: none. */
+    const ebb_layout *home;
 } ebb_variant;
+
+/* Nobody is asked: operands lie as no backend can read them. */
+enum { EBB_ANY_BACKEND = -1, EBB_NO_BACKEND = EBB_MAX_BACKENDS };
 
 /* Fills variant->region.inputs, which is room for all inputs, and results with the wishes of a
  * backend; false: it has none for the region, or none that are possible. `layouts` is room for the
- * inputs. */
+ * inputs; variant->home is there. */
 bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *region,
                       ebb_operand *inputs, ebb_layout *layouts, ebb_variant *variant);
+/* The best score for any of the variants, and who has it. */
+int ebb_choose_best(const ebb_executable *e, const ebb_variant *variants, int n_variants,
+                    int *backend);
 
 /* A kernel of the backend with the highest score for any of the variants; among equals the variant
  * for which least is copied, then the first. UNSUPPORTED if nobody takes the region. */

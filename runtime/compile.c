@@ -247,8 +247,10 @@ static ebb_status list_variables(ebb_executable *e, const uint8_t *live)
     for (uint32_t id = 1; id <= n_nodes; id++)
         n += live[id] && ebb_node_op(ebb_graph_node(e->graph, id)) == &ebb_op_variable;
     e->variables = ebb_allocate(e->allocator, n * sizeof *e->variables);
-    if (e->variables)
+    if (e->variables) {
+        memset(e->variables, 0, n * sizeof *e->variables);
         e->n_variables = n;
+    }
     e->moves = e->variables ? ebb_allocate(e->allocator, n * sizeof *e->moves) : NULL;
     if (!e->moves)
         return out_of_memory(e);
@@ -281,6 +283,22 @@ static void forget_variables(ebb_executable *e)
     e->variables = NULL;
     e->moves = NULL;
     e->n_variables = 0;
+}
+
+/* The entries get the layouts that were planned. */
+static ebb_status enter_store(ebb_executable *e)
+{
+    ebb_status status = EBB_OK;
+    if (!e->store)
+        return EBB_OK;
+    ebb_store_enter(e->store);
+    e->has_entered = true;
+    for (size_t i = 0; i < e->n_variables && !status; i++) {
+        ebb_variable_slot *slot = &e->variables[i];
+        status = ebb_store_bind(e->store, slot->entry, &slot->layout, &e->error);
+        slot->is_bound = !status;
+    }
+    return status;
 }
 
 /* Entries for all variables; new ones get their first values, unless only a plan is wanted. */
@@ -319,7 +337,7 @@ static ebb_status bind_variables(ebb_executable *e, bool plan_only)
             ebb_tensor_borrow(attrs->type.dtype, attrs->type.shape, slot->entry->data);
         ebb_init_fill(&init, attrs->name, &value);
     }
-    return EBB_OK;
+    return plan_only ? EBB_OK : enter_store(e);
 }
 
 /* ---- graph -> steps ---- */
@@ -413,6 +431,7 @@ static void count_steps(ebb_executable *e)
                             ebb_op_is_fused(ebb_node_op(ebb_graph_node(e->graph, steps[s].node)));
         e->stats.n_copies += steps[s].is_copy;
         e->stats.n_reorders += steps[s].is_reorder;
+        e->stats.n_kernel_reorders += steps[s].kernel.n_reorders;
     }
     if (!e->log.write)
         return;
@@ -543,6 +562,7 @@ ebb_status ebb_compile(ebb_graph *graph, const ebb_compile_options *options,
     status = compile_graph(e, graph, options);
     ebb_tuner_stop(e);
     if (status) {
+        ebb_executable_unbind(e);
         if (options->store)
             ebb_store_shrink(options->store, store_size);
         ebb_graph_report(graph, status, "%s", e->error.message);

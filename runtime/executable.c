@@ -1,14 +1,27 @@
 /* Running: feeds in, head, fetches of what was there before, tail, the other fetches, moves. */
 #include "graph/graph_build.h"
-#include "ops/build.h"
+#include "runtime/layout.h"
 #include "runtime/runtime.h"
 
 #include <string.h>
+
+void ebb_executable_unbind(ebb_executable *e)
+{
+    for (size_t i = 0; i < e->n_variables; i++) {
+        if (e->variables[i].is_bound)
+            ebb_store_unbind(e->store, e->variables[i].entry);
+        e->variables[i].is_bound = false;
+    }
+    if (e->has_entered)
+        ebb_store_leave(e->store);
+    e->has_entered = false;
+}
 
 void ebb_executable_destroy(ebb_executable *e)
 {
     if (!e)
         return;
+    ebb_executable_unbind(e);
     const ebb_allocator *a = e->allocator;
     size_t n_steps = e->steps.n;
     ebb_executable_stop_profile(e);
@@ -177,8 +190,7 @@ static void copy_fetches(const ebb_executable *e, const ebb_fetch *fetches, int 
             continue;
         const void *source = e->pointers[e->arguments.n + at];
         if (slot->is_strided)
-            ebb_layout_copy(fetches[i].value.data, source, &slot->layout, &slot->type->shape,
-                            ebb_dtype_bytes(slot->type->dtype));
+            ebb_layout_read(fetches[i].value.data, source, &slot->layout, slot->type);
         else
             memmove(fetches[i].value.data, source, bytes);
     }
@@ -258,7 +270,7 @@ ebb_status ebb_run(ebb_executable *e, const ebb_feed *feeds, int n_feeds, const 
     }
     for (size_t i = 0; i < e->n_variables; i++) {
         if (e->variables[i].value)
-            e->variables[i].entry->version++;
+            ebb_entry_touch(e->variables[i].entry);
     }
     return EBB_OK;
 }

@@ -1,4 +1,5 @@
 /* Looking at every value for NaN and infinities, when the compile options ask for it. */
+#include "runtime/layout.h"
 #include "runtime/runtime.h"
 
 #include <inttypes.h>
@@ -10,12 +11,14 @@ typedef struct finding {
     double value;                 /* of the first */
 } finding;
 
-static finding look_at(const ebb_type *type, const void *data)
+/* `layout`: NULL for row-major order. */
+static finding look_at(const ebb_type *type, const void *data, const ebb_layout *layout)
 {
     finding found = { .first = -1, .n_elements = ebb_shape_elements(&type->shape) };
     for (int64_t i = 0; i < found.n_elements; i++) {
+        const int64_t at = layout ? ebb_layout_place(layout, &type->shape, i) : i;
         const double value =
-            type->dtype == EBB_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
+            type->dtype == EBB_F32 ? (double)((const float *)data)[at] : ((const double *)data)[at];
         if (isfinite(value))
             continue;
         if (found.n++ == 0) {
@@ -48,12 +51,15 @@ static void describe(const finding *found, const ebb_shape *shape, bool is_dense
                  found->n_elements, what);
 }
 
+/* `is_dense`: or in `layout`, if that is not NULL. */
 static ebb_status check(ebb_error *error, const ebb_type *type, const void *data, bool is_dense,
-                        const char *what, const char *name)
+                        const ebb_layout *layout, const char *what, const char *name)
 {
     if (!data || !ebb_dtype_is_float(type->dtype))
         return EBB_OK;
-    const finding found = look_at(type, data);
+    finding found = look_at(type, data, NULL);
+    if (found.n && layout)
+        found = look_at(type, data, layout);
     ebb_error text;
     if (found.n == 0)
         return EBB_OK;
@@ -64,7 +70,7 @@ static ebb_status check(ebb_error *error, const ebb_type *type, const void *data
 
 ebb_status ebb_finite_entry(const ebb_store_entry *entry, ebb_error *error)
 {
-    return check(error, &entry->type, entry->data, true, "variable ", entry->name);
+    return check(error, &entry->type, entry->data, true, &entry->layout, "variable ", entry->name);
 }
 
 ebb_status ebb_finite_sources(ebb_executable *e)
@@ -72,7 +78,7 @@ ebb_status ebb_finite_sources(ebb_executable *e)
     ebb_status status = EBB_OK;
     for (size_t i = 0; i < e->n_inputs && !status; i++)
         if (e->inputs[i].node)
-            status = check(&e->error, &e->inputs[i].type, e->inputs[i].data, true, "input ",
+            status = check(&e->error, &e->inputs[i].type, e->inputs[i].data, true, NULL, "input ",
                            e->inputs[i].name);
     for (size_t i = 0; i < e->n_variables && !status; i++)
         status = ebb_finite_entry(e->variables[i].entry, &e->error);
@@ -86,7 +92,7 @@ ebb_status ebb_finite_results(ebb_executable *e, const ebb_step *step)
     ebb_status status = EBB_OK;
     for (int r = 0; r < step->n_results && !status; r++) {
         const ebb_buffer *buffer = &ebb_executable_buffers(e)[results[r].buffer];
-        status = check(&e->error, buffer->type, buffer->memory, results[r].is_whole, "", "");
+        status = check(&e->error, buffer->type, buffer->memory, !buffer->is_permuted, NULL, "", "");
     }
     return status;
 }

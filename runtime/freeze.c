@@ -252,25 +252,25 @@ static ebb_status keep_variables(const freezing *f, const uint8_t *marks)
 {
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(f->graph); id++) {
         const ebb_node node = ebb_graph_node(f->graph, id);
-        ebb_tensor value;
         if (ebb_node_op(node) != &ebb_op_variable)
             continue;
         const char *name = variable_name(node);
-        if (!f->store || ebb_store_get(f->store, name, &value) != EBB_OK)
+        const ebb_store_entry *entry = ebb_store_find(f->store, name);
+        if (!entry)
             return ebb_fail(f->error, EBB_NOT_FOUND,
                             "freeze: the graph reads variable \"%.200s\", which the store has not",
                             name);
-        if (!ebb_type_equal(&value.type, ebb_node_type(node))) {
+        if (!ebb_type_equal(&entry->type, ebb_node_type(node))) {
             char has[EBB_TYPE_TEXT_BYTES], needs[EBB_TYPE_TEXT_BYTES];
             return ebb_fail(
                 f->error,
-                value.type.dtype == ebb_node_type(node)->dtype ? EBB_BAD_SHAPE : EBB_BAD_DTYPE,
+                entry->type.dtype == ebb_node_type(node)->dtype ? EBB_BAD_SHAPE : EBB_BAD_DTYPE,
                 "freeze: variable \"%.150s\" is %.120s in the graph and %.120s in the store", name,
-                ebb_type_text(ebb_node_type(node), needs), ebb_type_text(&value.type, has));
+                ebb_type_text(ebb_node_type(node), needs), ebb_type_text(&entry->type, has));
         }
         if (!(marks[id] & NEEDED))
             continue;
-        const ebb_status status = ebb_store_set(f->values, name, &value);
+        const ebb_status status = ebb_store_set_entry(f->values, entry);
         if (status)
             return ebb_fail(f->error, status, "freeze: %.300s", ebb_store_message(f->values));
     }

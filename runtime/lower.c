@@ -93,6 +93,7 @@ static ebb_status set_value(ebb_lowering *l, uint32_t id, uint32_t buffer, const
     l->values[id] = (ebb_value){ .buffer = buffer };
     if (ebb_layout_is_dense(layout, shape))
         return EBB_OK;
+    ebb_executable_buffers(l->e)[buffer].is_permuted = true;
     ebb_value_view *added = ebb_list_add(&l->views, l->e->allocator, sizeof *added, 1);
     if (!added)
         return out_of_memory(l->e);
@@ -144,6 +145,19 @@ static ebb_status add_step(ebb_lowering *l, ebb_step step, const ebb_region *reg
     return check_kernel(l, added, region->inputs);
 }
 
+/* The order of dimensions in which a copy out of one layout into another is strided on its one side
+ * and dense on the other. False: their blocks do not fit. */
+static bool find_copy_order(const ebb_layout *from, const ebb_layout *to, const ebb_shape *shape,
+                            ebb_order *order, ebb_layout *seen)
+{
+    if (!ebb_layout_is_dense(to, shape))
+        return ebb_order_find(to, shape, order) && ebb_order_permute(order, from, seen);
+    *order = ebb_order_split(from, shape);
+    return ebb_order_permute(order, from, seen);
+}
+
+static ebb_status dense_copy(ebb_lowering *l, uint32_t id, uint32_t *buffer);
+
 /* A step that copies the value of a node into a layout, in a buffer of its own: in the order of
  * that layout the copy is dense. */
 static ebb_status copy_value(ebb_lowering *l, uint32_t id, const ebb_layout *layout,
@@ -151,19 +165,24 @@ static ebb_status copy_value(ebb_lowering *l, uint32_t id, const ebb_layout *lay
 {
     ebb_executable *e = l->e;
     ebb_operand input = ebb_operand_of(l, id);
+    ebb_argument argument = argument_of(l, id);
     ebb_order order;
-    const bool is_dense = ebb_layout_is_dense(layout, &input.type->shape);
     const ebb_value_view *seen = ebb_value_view_of(l, l->values[id]);
-    const bool is_reorder = !is_dense || (seen && seen->is_wished);
-    if (!is_dense) {
-        (void)ebb_order_find(layout, &input.type->shape, &order);
-        input.type = ebb_type_permute(l, &order, input.type);
-        if (!input.type)
-            return out_of_memory(e);
-        input.layout = ebb_order_permute(&order, &input.layout);
+    const bool is_reorder =
+        !ebb_layout_is_dense(layout, &input.type->shape) || (seen && seen->is_wished);
+    ebb_layout from = input.layout;
+    if (!find_copy_order(&from, layout, &input.type->shape, &order, &input.layout)) {
+        argument = (ebb_argument){ .is_whole = true };
+        ebb_status status = dense_copy(l, id, &argument.buffer);
+        if (status)
+            return status;
+        from = ebb_layout_dense(&input.type->shape);
+        (void)find_copy_order(&from, layout, &input.type->shape, &order, &input.layout);
     }
+    if (!(input.type = ebb_type_permute(l, &order, input.type)))
+        return out_of_memory(e);
     ebb_operand result = ebb_operand_dense(input.type);
-    ebb_variant only = { .backend = -1 };
+    ebb_variant only = { .backend = EBB_ANY_BACKEND };
     only.region = (ebb_region){ .op = &ebb_op_copy,
                                 .n_inputs = 1,
                                 .n_results = 1,
@@ -184,7 +203,6 @@ static ebb_status copy_value(ebb_lowering *l, uint32_t id, const ebb_layout *lay
         return ebb_fail(&e->error, status, "compile: cannot copy %s: %.150s",
                         ebb_node_text(ebb_graph_node(e->graph, id), text), why.message);
     }
-    ebb_argument argument = argument_of(l, id);
     return add_step(l, step, &only.region, &argument, buffer);
 }
 
@@ -244,7 +262,7 @@ static ebb_status lower_view(ebb_lowering *l, ebb_node node, bool *is_view)
                       .result = &type->shape,
                       .input_layout = &operand.layout,
                       .result_layout = &layout };
-    *is_view = op->view(&rule);
+    *is_view = !operand.layout.n_blocks && op->view(&rule);
     if (!*is_view && l->values[input].view) {
         ebb_status status = dense_copy(l, input, &buffer);
         if (status)
@@ -409,9 +427,12 @@ static ebb_status lower_sources(ebb_lowering *l, const uint8_t *live)
             status =
                 add_source(l, e->inputs[i].node, EBB_BUFFER_INPUT, i, false, &e->inputs[i].buffer);
     }
-    for (size_t i = 0; i < e->n_variables && !status; i++)
-        status = add_source(l, e->variables[i].node, EBB_BUFFER_VARIABLE, i, !e->variables[i].value,
-                            &e->variables[i].buffer);
+    for (size_t i = 0; i < e->n_variables && !status; i++) {
+        ebb_variable_slot *slot = &e->variables[i];
+        status = add_source(l, slot->node, EBB_BUFFER_VARIABLE, i, !slot->value, &slot->buffer);
+        if (!status)
+            status = set_value(l, slot->node, slot->buffer, &slot->layout);
+    }
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph) && !status; id++) {
         uint32_t buffer = EBB_NO_BUFFER;
         if (live[id] && ebb_node_op(ebb_graph_node(e->graph, id)) == &ebb_op_constant)
@@ -470,15 +491,16 @@ static ebb_status lower_outputs(ebb_lowering *l)
         uint32_t id = e->variables[i].value;
         if (!id)
             continue;
-        ebb_value v = l->values[id];
-        uint32_t buffer = v.buffer;
+        const ebb_operand value = ebb_operand_of(l, id);
+        const ebb_layout *home = &e->variables[i].layout;
+        const ebb_value_view *seen = ebb_value_view_of(l, l->values[id]);
+        uint32_t buffer = l->values[id].buffer;
         ebb_status status = EBB_OK;
-        const ebb_layout dense =
-            ebb_layout_dense(&ebb_node_type(ebb_graph_node(e->graph, id))->shape);
-        if (v.view)
-            status = dense_copy(l, id, &buffer);
-        else if (ebb_executable_buffers(e)[v.buffer].kind != EBB_BUFFER_ARENA)
-            status = copy_value(l, id, &dense, &buffer);
+        if ((seen && !seen->is_wished) ||
+            !ebb_layout_agrees(&value.layout, home, &value.type->shape))
+            status = copy_once(l, id, home, &buffer);
+        else if (ebb_executable_buffers(e)[buffer].kind != EBB_BUFFER_ARENA)
+            status = copy_value(l, id, home, &buffer);
         if (status)
             return status;
         e->moves[e->n_moves++] = (ebb_move){ .buffer = buffer, .variable = (uint32_t)i };
@@ -504,7 +526,8 @@ static ebb_status start_lowering(ebb_lowering *l, ebb_executable *e, const uint8
     l->operands =
         ebb_allocate(e->allocator, EBB_MAX_VARIANTS * l->most_inputs * sizeof *l->operands);
     l->layouts = ebb_allocate(e->allocator, l->most_inputs * sizeof *l->layouts);
-    if (!l->values || !l->operands || !l->layouts)
+    l->homes = ebb_allocate(e->allocator, ((size_t)n + 1) * sizeof *l->homes);
+    if (!l->values || !l->operands || !l->layouts || !l->homes)
         return out_of_memory(e);
     for (uint32_t id = 0; id <= n; id++)
         l->values[id] = no_value;
@@ -518,6 +541,7 @@ static void finish_lowering(ebb_lowering *l)
     ebb_list_finish(&l->copies, a, sizeof(ebb_value_copy));
     ebb_release(a, l->operands, EBB_MAX_VARIANTS * l->most_inputs * sizeof *l->operands);
     ebb_release(a, l->layouts, l->most_inputs * sizeof *l->layouts);
+    ebb_release(a, l->homes, ((size_t)ebb_graph_n_nodes(l->e->graph) + 1) * sizeof *l->homes);
     ebb_release(a, l->values, ((size_t)ebb_graph_n_nodes(l->e->graph) + 1) * sizeof *l->values);
 }
 
@@ -547,6 +571,8 @@ ebb_status ebb_executable_lower(ebb_executable *e, const uint8_t *live, uint8_t 
     ebb_status status = start_lowering(&l, e, live);
     if (!status)
         status = reserve_lists(e, live);
+    if (!status)
+        status = ebb_homes_choose(&l, live);
     if (!status)
         status = lower_sources(&l, live);
     if (!status)

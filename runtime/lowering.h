@@ -35,6 +35,9 @@ typedef struct ebb_lowering {
     size_t most_inputs;
     ebb_compile_env env;
     ebb_variant variants[EBB_MAX_VARIANTS];
+    /* By node id: the variable with whose new value it is combined element by element, as a place
+     * in e->variables plus one; 0: none. */
+    uint32_t *homes;
 } ebb_lowering;
 
 /* Zeroed memory that lives as long as the kernels; `context` is an ebb_executable. */
@@ -51,6 +54,15 @@ ebb_region ebb_region_of(const ebb_lowering *l, ebb_node node,
 /* The same type with its dimensions in the order; lives as long as the kernels. NULL: out of
  * memory. */
 const ebb_type *ebb_type_permute(ebb_lowering *l, const ebb_order *order, const ebb_type *type);
+/* ---- homes.c ---- */
+
+/* Chooses e->variables[..].layout, and fills l->homes. Of the values, none is there yet. */
+ebb_status ebb_homes_choose(ebb_lowering *l, const uint8_t *live);
+/* The blocked layout that result 0 of a node had best; NULL: none. */
+const ebb_layout *ebb_homes_of_result(const ebb_lowering *l, ebb_node node);
+
+/* ---- arrange.c ---- */
+
 /* Fills l->variants with the ways in which the node may lie: as it is, dense, and as backends wish;
  * an element-wise node in the order of its inputs, if *follows. Inputs as they are come to
  * l->operands. Returns how many; 0: out of memory. */

@@ -5,6 +5,7 @@
  *   fuse.c        programs of element-wise nodes
  *   decompose.c   library ops that no backend takes, by their parts
  *   lower.c       graph -> steps with kernels, and the buffers they use
+ *   homes.c       the layouts in which variables lie in the store
  *   arrange.c     the layouts in which a node may be computed; layout.c: layouts without gaps
  *   choose.c      which backend computes a node, in which of them
  *   tune.c        the fastest of the ways in which it can; tune_cache.c: a file of such choices
@@ -60,6 +61,7 @@ typedef struct ebb_buffer {
     int32_t variable; /* ARENA: the variable in whose memory it lies; -1: in the arena */
     bool is_kept;     /* ARENA: needed when all steps are done */
     bool is_steady;
+    bool is_permuted; /* lies in a wished layout */
     const ebb_type *type;
     size_t bytes;
     int64_t first, last; /* positions in the order of steps at which it is needed; last may be the
@@ -128,7 +130,9 @@ typedef struct ebb_fetch_slot {
 typedef struct ebb_variable_slot {
     uint32_t node;
     ebb_store_entry *entry;
-    uint32_t value; /* node with which a run updates it; 0: none, or the variable itself */
+    bool is_bound;
+    ebb_layout layout; /* in which it lies in the store */
+    uint32_t value;    /* node with which a run updates it; 0: none, or the variable itself */
     uint32_t buffer;
 } ebb_variable_slot;
 
@@ -146,6 +150,7 @@ struct ebb_executable {
     const ebb_allocator *allocator;
     ebb_logger log;
     ebb_store *store;
+    bool has_entered; /* the store */
     ebb_error error;
 
     const ebb_graph *user_graph; /* to compare handles with; never looked into after compiling */
@@ -271,6 +276,8 @@ ebb_status ebb_executable_fit(ebb_executable *executable, size_t budget, const e
 void ebb_executable_unplan(ebb_executable *executable);
 /* Where everything will lie; allocates nothing of it. */
 ebb_status ebb_executable_plan(ebb_executable *executable);
+/* Lets go of the store and its entries. */
+void ebb_executable_unbind(ebb_executable *executable);
 /* Memory for everything, as planned, and pointers. Variables have their entries. */
 ebb_status ebb_executable_bind(ebb_executable *executable);
 /* Packs what is new or has changed. */

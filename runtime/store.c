@@ -1,7 +1,9 @@
 /* The store: named values in order of creation, found by hash. Entries are blocks of their own, so
  * that executables may keep pointers to them. */
 #include "runtime/store.h"
+#include "runtime/layout.h"
 
+#include <pthread.h>
 #include <string.h>
 
 struct ebb_store {
@@ -11,31 +13,67 @@ struct ebb_store {
     uint32_t *slots; /* open addressing: place of the entry plus one; 0: empty */
     uint32_t n_slots;
     ebb_error error;
+    /* Guards what a reader may change: views of blocked entries, and who uses what. */
+    pthread_mutex_t mutex;
+    int64_t n_users; /* executables */
+    bool is_destroyed;
 };
 
 ebb_store *ebb_store_create(const ebb_allocator *allocator)
 {
     ebb_store *store = ebb_allocate(allocator, sizeof *store);
-    if (store)
-        *store = (ebb_store){ .allocator = allocator };
-    return store;
+    if (!store)
+        return NULL;
+    *store = (ebb_store){ .allocator = allocator };
+    if (pthread_mutex_init(&store->mutex, NULL) == 0)
+        return store;
+    ebb_release(allocator, store, sizeof *store);
+    return NULL;
 }
 
 static void destroy_entry(const ebb_store *store, ebb_store_entry *entry)
 {
     ebb_release(store->allocator, entry->data, ebb_type_bytes(&entry->type));
+    ebb_release(store->allocator, entry->plain, ebb_type_bytes(&entry->type));
     ebb_release(store->allocator, entry, sizeof *entry + entry->name_bytes);
 }
 
-void ebb_store_destroy(ebb_store *store)
+static void release_store(ebb_store *store)
 {
-    if (!store)
-        return;
     for (int64_t i = 0; i < store->n_entries; i++)
         destroy_entry(store, store->entries[i]);
     ebb_release(store->allocator, store->entries, (size_t)store->capacity * sizeof *store->entries);
     ebb_release(store->allocator, store->slots, store->n_slots * sizeof *store->slots);
+    pthread_mutex_destroy(&store->mutex);
     ebb_release(store->allocator, store, sizeof *store);
+}
+
+/* Changes the number of users, or takes the user's own hold. */
+static void hold_store(ebb_store *store, int64_t more, bool destroy)
+{
+    pthread_mutex_lock(&store->mutex);
+    store->n_users += more;
+    store->is_destroyed = store->is_destroyed || destroy;
+    const bool is_last = store->is_destroyed && store->n_users == 0;
+    pthread_mutex_unlock(&store->mutex);
+    if (is_last)
+        release_store(store);
+}
+
+void ebb_store_destroy(ebb_store *store)
+{
+    if (store)
+        hold_store(store, 0, true);
+}
+
+void ebb_store_enter(ebb_store *store)
+{
+    hold_store(store, 1, false);
+}
+
+void ebb_store_leave(ebb_store *store)
+{
+    hold_store(store, -1, false);
 }
 
 const char *ebb_store_message(const ebb_store *store)
@@ -169,7 +207,12 @@ ebb_status ebb_store_add(ebb_store *store, const char *name, const ebb_type *typ
     }
     memset(data, 0, bytes);
     *made = (ebb_store_entry){
-        .type = *type, .data = data, .version = 1, .hash = hash_name(name), .name_bytes = name_bytes
+        .type = *type,
+        .layout = ebb_layout_dense(&type->shape),
+        .data = data,
+        .version = 1,
+        .hash = hash_name(name),
+        .name_bytes = name_bytes,
     };
     memcpy(made->name, name, name_bytes);
     put_slot(store->slots, store->n_slots, made->hash, (uint32_t)store->n_entries + 1);
@@ -187,6 +230,116 @@ void ebb_store_shrink(ebb_store *store, int64_t size)
     fill_slots(store, store->slots, store->n_slots);
 }
 
+/* ---- layouts ---- */
+
+bool ebb_entry_is_plain(const ebb_store_entry *entry)
+{
+    return ebb_layout_is_dense(&entry->layout, &entry->type.shape);
+}
+
+void ebb_entry_read(const ebb_store_entry *entry, void *value)
+{
+    if (!ebb_entry_is_plain(entry))
+        ebb_layout_read(value, entry->data, &entry->layout, &entry->type);
+    else if (ebb_type_bytes(&entry->type))
+        memmove(value, entry->data, ebb_type_bytes(&entry->type));
+}
+
+void ebb_entry_write(ebb_store_entry *entry, const void *value)
+{
+    if (!ebb_entry_is_plain(entry))
+        ebb_layout_write(entry->data, value, &entry->layout, &entry->type);
+    else if (ebb_type_bytes(&entry->type))
+        memmove(entry->data, value, ebb_type_bytes(&entry->type));
+    ebb_entry_touch(entry);
+}
+
+void ebb_entry_touch(ebb_store_entry *entry)
+{
+    entry->version++;
+    if (entry->plain)
+        ebb_entry_read(entry, entry->plain);
+}
+
+/* entry->plain, for a user to look at, if the data is not that itself. */
+static bool make_plain(const ebb_store *store, ebb_store_entry *entry)
+{
+    if (ebb_entry_is_plain(entry) || entry->plain)
+        return true;
+    if (!(entry->plain = ebb_allocate(store->allocator, ebb_type_bytes(&entry->type))))
+        return false;
+    ebb_entry_read(entry, entry->plain);
+    return true;
+}
+
+/* Nobody is bound. A view that a user was given stays valid. */
+static bool lay_out(const ebb_store *store, ebb_store_entry *entry, const ebb_layout *layout)
+{
+    const size_t bytes = ebb_type_bytes(&entry->type);
+    if (ebb_layout_agrees(&entry->layout, layout, &entry->type.shape))
+        return true;
+    if (!ebb_entry_is_plain(entry)) { /* back to the row-major order first of all */
+        if (!make_plain(store, entry))
+            return false;
+        ebb_release(store->allocator, entry->data, bytes);
+        entry->data = entry->plain;
+        entry->plain = NULL;
+        entry->layout = ebb_layout_dense(&entry->type.shape);
+    }
+    if (ebb_layout_is_dense(layout, &entry->type.shape))
+        return true;
+    void *data = ebb_allocate(store->allocator, bytes);
+    if (!data)
+        return false;
+    ebb_layout_write(data, entry->data, layout, &entry->type);
+    if (entry->is_viewed)
+        entry->plain = entry->data;
+    else
+        ebb_release(store->allocator, entry->data, bytes);
+    entry->data = data;
+    entry->layout = *layout;
+    return true;
+}
+
+bool ebb_store_is_bound(ebb_store *store, const char *name, const ebb_type *type,
+                        ebb_layout *layout)
+{
+    const ebb_store_entry *entry = ebb_store_find(store, name);
+    if (!entry || !ebb_type_equal(&entry->type, type))
+        return false;
+    pthread_mutex_lock(&store->mutex);
+    const bool is_bound = entry->n_bound > 0;
+    if (is_bound)
+        *layout = entry->layout;
+    pthread_mutex_unlock(&store->mutex);
+    return is_bound;
+}
+
+ebb_status ebb_store_bind(ebb_store *store, ebb_store_entry *entry, const ebb_layout *layout,
+                          ebb_error *error)
+{
+    ebb_status status = EBB_OK;
+    pthread_mutex_lock(&store->mutex);
+    if (entry->n_bound == 0 && !lay_out(store, entry, layout))
+        status =
+            ebb_fail(error, EBB_OUT_OF_MEMORY, "store: out of memory for \"%.200s\" (%zu bytes)",
+                     entry->name, ebb_type_bytes(&entry->type));
+    else if (!ebb_layout_agrees(&entry->layout, layout, &entry->type.shape))
+        status = ebb_fail(error, EBB_INTERNAL,
+                          "store: \"%.200s\" was bound in another layout meanwhile", entry->name);
+    else
+        entry->n_bound++;
+    pthread_mutex_unlock(&store->mutex);
+    return status;
+}
+
+void ebb_store_unbind(ebb_store *store, ebb_store_entry *entry)
+{
+    pthread_mutex_lock(&store->mutex);
+    entry->n_bound--;
+    pthread_mutex_unlock(&store->mutex);
+}
+
 /* ---- values ---- */
 
 ebb_status ebb_store_get(ebb_store *store, const char *name, ebb_tensor *value)
@@ -201,7 +354,58 @@ ebb_status ebb_store_get(ebb_store *store, const char *name, ebb_tensor *value)
     if (!entry)
         return ebb_fail(&store->error, EBB_NOT_FOUND, "store: there is no \"%.200s\"",
                         name ? name : "(null)");
-    *value = ebb_tensor_borrow(entry->type.dtype, entry->type.shape, entry->data);
+    pthread_mutex_lock(&store->mutex);
+    const bool done = make_plain(store, entry);
+    entry->is_viewed = entry->is_viewed || done;
+    pthread_mutex_unlock(&store->mutex);
+    if (!done)
+        return ebb_fail(&store->error, EBB_OUT_OF_MEMORY,
+                        "store: out of memory for a view of \"%.200s\" (%zu bytes)", name,
+                        ebb_type_bytes(&entry->type));
+    *value = ebb_tensor_borrow(entry->type.dtype, entry->type.shape,
+                               entry->plain ? entry->plain : entry->data);
+    return EBB_OK;
+}
+
+/* The entry of this name, which is made if there is none, if it may take a value of the type. */
+static ebb_status open_entry(ebb_store *store, const char *name, const ebb_type *type,
+                             ebb_store_entry **entry)
+{
+    *entry = ebb_store_find(store, name);
+    if (!*entry)
+        return ebb_store_add(store, name, type, entry, &store->error);
+    const ebb_type *own = &(*entry)->type;
+    char has[EBB_TYPE_TEXT_BYTES], given[EBB_TYPE_TEXT_BYTES];
+    if (ebb_type_equal(own, type))
+        return EBB_OK;
+    return ebb_fail(&store->error, own->dtype == type->dtype ? EBB_BAD_SHAPE : EBB_BAD_DTYPE,
+                    "store: \"%.200s\" is %.120s, given %.120s", name, ebb_type_text(own, has),
+                    ebb_type_text(type, given));
+}
+
+ebb_status ebb_store_set_entry(ebb_store *store, const ebb_store_entry *from)
+{
+    ebb_store_entry *entry;
+    const size_t bytes = ebb_type_bytes(&from->type);
+    ebb_status status = open_entry(store, from->name, &from->type, &entry);
+    if (status)
+        return status;
+    if (ebb_entry_is_plain(from)) {
+        ebb_entry_write(entry, from->data);
+        return EBB_OK;
+    }
+    if (ebb_entry_is_plain(entry)) {
+        ebb_entry_read(from, entry->data);
+        ebb_entry_touch(entry);
+        return EBB_OK;
+    }
+    void *value = ebb_allocate(store->allocator, bytes);
+    if (!value)
+        return ebb_fail(&store->error, EBB_OUT_OF_MEMORY,
+                        "store: out of memory for \"%.200s\" (%zu bytes)", from->name, bytes);
+    ebb_entry_read(from, value);
+    ebb_entry_write(entry, value);
+    ebb_release(store->allocator, value, bytes);
     return EBB_OK;
 }
 
@@ -213,20 +417,10 @@ ebb_status ebb_store_set(ebb_store *store, const char *name, const ebb_tensor *v
     if (!value || (bytes && !value->data))
         return ebb_fail(&store->error, EBB_BAD_ARGUMENT, "store: no value given for \"%.200s\"",
                         name ? name : "(null)");
-    ebb_store_entry *entry = ebb_store_find(store, name);
-    if (!entry) {
-        ebb_status status = ebb_store_add(store, name, &value->type, &entry, &store->error);
-        if (status)
-            return status;
-    } else if (!ebb_type_equal(&entry->type, &value->type)) {
-        char has[EBB_TYPE_TEXT_BYTES], given[EBB_TYPE_TEXT_BYTES];
-        return ebb_fail(&store->error,
-                        entry->type.dtype == value->type.dtype ? EBB_BAD_SHAPE : EBB_BAD_DTYPE,
-                        "store: \"%.200s\" is %.120s, given %.120s", name,
-                        ebb_type_text(&entry->type, has), ebb_type_text(&value->type, given));
-    }
-    if (bytes)
-        memmove(entry->data, value->data, bytes);
-    entry->version++;
+    ebb_store_entry *entry;
+    ebb_status status = open_entry(store, name, &value->type, &entry);
+    if (status)
+        return status;
+    ebb_entry_write(entry, value->data);
     return EBB_OK;
 }

@@ -66,6 +66,9 @@ static int64_t find_extent(const ebb_operand *operand, int64_t *first)
 {
     const ebb_shape *shape = &operand->type->shape;
     int64_t low = 0, high = 0;
+    *first = 0;
+    if (operand->layout.n_blocks)
+        return ebb_shape_elements(shape);
     for (int i = 0; i < shape->rank; i++) {
         const int64_t reach = (shape->dims[i] - 1) * operand->layout.strides[i];
         *(reach < 0 ? &low : &high) += reach;
@@ -318,6 +321,9 @@ static void write_operand(FILE *out, const ebb_operand *operand)
     fprintf(out, " %s:", ebb_type_text(operand->type, text));
     for (int i = 0; i < operand->type->shape.rank; i++)
         fprintf(out, "%s%lld", i ? "," : "", (long long)operand->layout.strides[i]);
+    for (int b = 0; b < operand->layout.n_blocks; b++)
+        fprintf(out, "/%d:%lld", operand->layout.blocks[b].axis,
+                (long long)operand->layout.blocks[b].size);
     if (operand->is_steady)
         fputs(" steady", out);
 }

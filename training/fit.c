@@ -98,11 +98,8 @@ static ebb_status copy_store(const fitting *f, ebb_store *copy)
     ebb_store *store = f->trainer->store;
     ebb_status status = EBB_OK;
     for (int64_t i = 0; i < ebb_store_size(store) && !status; i++) {
-        ebb_tensor value;
-        const char *name = ebb_store_name(store, i);
-        status = ebb_store_get(store, name, &value);
-        if (!status)
-            status = ebb_store_set(copy, name, &value);
+        const ebb_store_entry *entry = ebb_store_find(store, ebb_store_name(store, i));
+        status = ebb_store_set_entry(copy, entry);
     }
     return status ? ebb_fail(f->error, status, "ebb_trainer_fit: %s", ebb_store_message(copy))
                   : EBB_OK;

@@ -88,6 +88,56 @@ static inline bool dn_view_equal(dn_view a, dn_view b)
     return dnnl_memory_desc_equal(a, b) != 0;
 }
 
+/* What a descriptor says of a layout in blocks: strides are those of whole blocks. */
+typedef struct dn_blocking {
+    int rank, n_blocks;
+    dnnl_dims_t dims, padded_dims, strides, blocks, axes; /* blocks and axes: [n_blocks] */
+} dn_blocking;
+
+/* False: the layout is none of plain blocks. */
+static inline bool dn_view_blocking(dn_view view, dn_blocking *b)
+{
+    memset(b, 0, sizeof *b);
+#if DN_V2
+    const dnnl_blocking_desc_t *blocking = &view->format_desc.blocking;
+    if (view->format_kind != dnnl_blocked || view->offset0 != 0 || view->extra.flags != 0)
+        return false;
+    b->rank = view->ndims;
+    b->n_blocks = blocking->inner_nblks;
+    memcpy(b->dims, view->dims, sizeof b->dims);
+    memcpy(b->padded_dims, view->padded_dims, sizeof b->padded_dims);
+    memcpy(b->strides, blocking->strides, sizeof b->strides);
+    memcpy(b->blocks, blocking->inner_blks, sizeof b->blocks);
+    memcpy(b->axes, blocking->inner_idxs, sizeof b->axes);
+    return true;
+#else
+    dnnl_format_kind_t kind = dnnl_format_kind_undef;
+    dnnl_dims_t *dims = NULL, *padded = NULL, *strides = NULL, *blocks = NULL, *axes = NULL;
+    dnnl_dim_t offset = 0;
+    if (dnnl_memory_desc_query(view, dnnl_query_format_kind, &kind) != dnnl_success ||
+        kind != dnnl_blocked ||
+        dnnl_memory_desc_query(view, dnnl_query_submemory_offset_s64, &offset) != dnnl_success ||
+        offset != 0 ||
+        dnnl_memory_desc_query(view, dnnl_query_ndims_s32, &b->rank) != dnnl_success ||
+        dnnl_memory_desc_query(view, dnnl_query_inner_nblks_s32, &b->n_blocks) != dnnl_success ||
+        dnnl_memory_desc_query(view, dnnl_query_dims, &dims) != dnnl_success ||
+        dnnl_memory_desc_query(view, dnnl_query_padded_dims, &padded) != dnnl_success ||
+        dnnl_memory_desc_query(view, dnnl_query_strides, &strides) != dnnl_success)
+        return false;
+    memcpy(b->dims, *dims, sizeof b->dims);
+    memcpy(b->padded_dims, *padded, sizeof b->padded_dims);
+    memcpy(b->strides, *strides, sizeof b->strides);
+    if (b->n_blocks == 0)
+        return true;
+    if (dnnl_memory_desc_query(view, dnnl_query_inner_blks, &blocks) != dnnl_success ||
+        dnnl_memory_desc_query(view, dnnl_query_inner_idxs, &axes) != dnnl_success)
+        return false;
+    memcpy(b->blocks, *blocks, sizeof b->blocks);
+    memcpy(b->axes, *axes, sizeof b->axes);
+    return true;
+#endif
+}
+
 /* Lives as long as `pd`. A scratchpad that is not needed has 0 bytes. */
 static inline dn_view dn_query(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
 {

@@ -1,8 +1,9 @@
 /* Convolutions and their gradients, F32. Activations with the channels innermost are fast; as the
- * graph has them they work. Weights go in and out in oneDNN's own layout, which differs between the
- * three directions: steady ones are packed once, others are reordered into the scratch on each run,
- * and so is the gradient on its way back. */
+ * graph has them they work. Weights go in and out in oneDNN's own layouts, which differ between the
+ * three directions. Where they lie otherwise, steady ones are packed once, others are reordered
+ * into the scratch on each run, and so is the gradient on its way back. */
 #include "backends/onednn/conv.h"
+#include "backends/onednn/blocks.h"
 #include "backends/parallel.h"
 #include "ops/descriptors.h"
 #include <limits.h>
@@ -74,7 +75,8 @@ int ebb_onednn_score_conv(const ebb_region *region)
 {
     const ebb_onednn_conv o = find_operands(region);
     if (o.x->type->dtype != EBB_F32 || !fits(&o.x->type->shape) || !fits(&o.w->type->shape) ||
-        !fits(&o.y->type->shape) || !is_dense(o.w) || (o.bias && !is_dense(o.bias)))
+        !fits(&o.y->type->shape) || !ebb_onednn_takes_weights(region, o.w) ||
+        (o.bias && !is_dense(o.bias)))
         return EBB_SCORE_NONE;
     if (ebb_onednn_channels_last(o.x) && ebb_onednn_channels_last(o.y) &&
         (!o.residual || ebb_onednn_channels_last(o.residual)))
@@ -95,11 +97,40 @@ bool ebb_onednn_layouts_conv(const ebb_region *region, ebb_layout *inputs, ebb_l
         const int last = region->n_inputs - 1;
         inputs[last] = ebb_layout_channels_last(&region->inputs[last].type->shape);
     }
-    if (n_images == 1) {
-        inputs[1] = ebb_layout_dense(&region->inputs[1].type->shape);
+    if (n_images == 1)
         results[0] = ebb_layout_channels_last(&region->results[0].type->shape);
-    }
+    /* Weights in blocks stay so, if oneDNN knows them. */
+    ebb_layout *weights = n_images == 1 ? &inputs[1] : &results[0];
+    const ebb_type *type = n_images == 1 ? region->inputs[1].type : region->results[0].type;
+    const ebb_operand w = { .type = type, .layout = *weights };
+    if (!ebb_onednn_takes_weights(region, &w))
+        *weights = ebb_layout_dense(&type->shape);
     return true;
+}
+
+bool ebb_onednn_home_conv(const ebb_region *region, int input, ebb_onednn_state *state,
+                          ebb_layout *layout)
+{
+    ebb_onednn_conv o = find_operands(region);
+    const ebb_conv conv = ebb_onednn_conv_read(region);
+    ebb_onednn_described d = { 0 };
+    ebb_operand x = *o.x, y = *o.y;
+    dn_desc desc = { 0 };
+    if (input != 1 || o.w != &region->inputs[1])
+        return false;
+    o.x = &x;
+    o.y = &y;
+    x.layout = ebb_layout_channels_last(&x.type->shape);
+    y.layout = ebb_layout_channels_last(&y.type->shape);
+    const ebb_shape *shape = &o.w->type->shape;
+    bool wishes =
+        ebb_onednn_conv_describe(region, &o, state, NULL, &d) == dnnl_success &&
+        ebb_onednn_layout_of(dn_query(d.pd, dnnl_query_weights_md), conv.groups, shape, layout) &&
+        layout->n_blocks > 0 &&
+        ebb_onednn_describe_blocks(layout, conv.groups, shape, &desc) == dnnl_success;
+    dn_desc_finish(&desc);
+    ebb_onednn_conv_finish(&d);
+    return wishes;
 }
 
 ebb_conv ebb_onednn_conv_read(const ebb_region *region)
@@ -192,6 +223,7 @@ static ebb_status bind_weights(const ebb_onednn_conv *o, const ebb_onednn_descri
         return status ? status : ebb_onednn_make_pack(state, plain, own, 1, env, kernel);
     }
     ebb_onednn_primitive *reorder = is_result ? &state->after : &state->before[0];
+    kernel->n_reorders++;
     const size_t start = (kernel->scratch_bytes + 63) / 64 * 64;
     kernel->scratch_bytes = start + dn_view_bytes(own);
     dn_view from = is_result ? own : plain, to = is_result ? plain : own;

@@ -33,7 +33,7 @@ typedef struct ebb_onednn_described {
     ebb_onednn_form form;
     dn_desc x, y, bias;
     dn_desc plain_x, plain_y; /* BLOCKED, WINOGRAD: as they lie outside */
-    dn_desc w, any;           /* w as the graph has it; any: for oneDNN to choose */
+    dn_desc w, any;           /* w as it lies; any: for oneDNN to choose */
     dn_desc own, product;     /* ROWS: the result, as weights and as a matrix */
     dn_window window;
     ebb_onednn_windows windows; /* PADDED, ROWS: what is copied of x */
@@ -53,6 +53,8 @@ bool ebb_onednn_channels_last(const ebb_operand *operand);
 dnnl_status_t ebb_onednn_conv_describe(const ebb_region *region, const ebb_onednn_conv *conv,
                                        const ebb_onednn_state *state, const char *choice,
                                        ebb_onednn_described *described);
+/* w may lie so: dense, or in blocks that oneDNN knows. */
+bool ebb_onednn_takes_weights(const ebb_region *region, const ebb_operand *w);
 void ebb_onednn_conv_finish(ebb_onednn_described *described);
 /* The other choices: how many, at most `max`. */
 int ebb_onednn_conv_list(const ebb_region *region, const ebb_onednn_conv *conv,

@@ -1,5 +1,6 @@
 /* The forms in which oneDNN can compute a convolution: what it is asked for, and what else there is
  * (docs/decisions/0007-convolutions.md). */
+#include "backends/onednn/blocks.h"
 #include "backends/onednn/conv.h"
 #include <string.h>
 
@@ -46,10 +47,23 @@ static dnnl_status_t describe_blocked(const ebb_operand *operand, dn_desc *desc)
     return dn_desc_tagged(desc, shape->rank, dims, dnnl_f32, dnnl_nChw16c);
 }
 
+bool ebb_onednn_takes_weights(const ebb_region *region, const ebb_operand *w)
+{
+    const ebb_conv conv = ebb_onednn_conv_read(region);
+    dn_desc desc = { 0 };
+    if (!w->layout.n_blocks)
+        return ebb_layout_is_dense(&w->layout, &w->type->shape);
+    const bool takes =
+        ebb_onednn_describe_blocks(&w->layout, conv.groups, &w->type->shape, &desc) == dnnl_success;
+    dn_desc_finish(&desc);
+    return takes;
+}
+
 /* Weights with a dimension for the groups in front, if there are several. */
-static dnnl_status_t describe_weights(const ebb_conv *conv, const ebb_shape *shape,
+static dnnl_status_t describe_weights(const ebb_conv *conv, const ebb_operand *w,
                                       ebb_onednn_described *d)
 {
+    const ebb_shape *shape = &w->type->shape;
     dnnl_dims_t dims = { 0 }, strides = { 0 };
     int rank = 0;
     if (conv->groups > 1)
@@ -60,7 +74,9 @@ static dnnl_status_t describe_weights(const ebb_conv *conv, const ebb_shape *sha
     strides[rank - 1] = 1;
     for (int i = rank - 2; i >= 0; i--)
         strides[i] = strides[i + 1] * dims[i + 1];
-    dnnl_status_t status = dn_desc_strided(&d->w, rank, dims, dnnl_f32, strides);
+    dnnl_status_t status = w->layout.n_blocks
+                               ? ebb_onednn_describe_blocks(&w->layout, conv->groups, shape, &d->w)
+                               : dn_desc_strided(&d->w, rank, dims, dnnl_f32, strides);
     if (status == dnnl_success)
         status = dn_desc_tagged(&d->any, rank, dims, dnnl_f32, dnnl_format_tag_any);
     return status;
@@ -117,7 +133,7 @@ static dnnl_status_t describe_rows(const ebb_onednn_conv *o, const ebb_conv *con
     d->windows = windows_of(conv, state);
     dnnl_status_t status = describe_image(o->w, true, &d->own);
     if (status == dnnl_success)
-        status = describe_weights(conv, &o->w->type->shape, d);
+        status = describe_weights(conv, o->w, d);
     if (status == dnnl_success)
         status = dn_desc_strided(&d->y, 2, (dnnl_dims_t){ conv->filters, n_rows }, dnnl_f32,
                                  (dnnl_dims_t){ 1, conv->filters });
@@ -188,7 +204,7 @@ static dnnl_status_t describe_operands(const ebb_onednn_conv *o, const ebb_conv 
     if (status == dnnl_success && blocked)
         status = describe_blocked(o->y, &d->y);
     if (status == dnnl_success)
-        status = describe_weights(conv, &o->w->type->shape, d);
+        status = describe_weights(conv, o->w, d);
     if (status == dnnl_success && o->bias)
         status = dn_desc_strided(&d->bias, 1, (dnnl_dims_t){ conv->groups * conv->filters },
                                  dnnl_f32, (dnnl_dims_t){ 1 });

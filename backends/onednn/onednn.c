@@ -14,7 +14,7 @@
 
 #define CONV                                                                                       \
     ebb_onednn_score_conv, ebb_onednn_threads_conv, ebb_onednn_compile_conv,                       \
-        ebb_onednn_layouts_conv, ebb_onednn_choices_conv
+        ebb_onednn_layouts_conv, ebb_onednn_choices_conv, ebb_onednn_home_conv
 static const ebb_onednn_family families[] = {
     { &ebb_op_conv, CONV },
     { &ebb_op_conv_epilogue, CONV },
@@ -22,13 +22,13 @@ static const ebb_onednn_family families[] = {
     { &ebb_op_conv_weight_grad, CONV },
     { &ebb_op_conv_weight_bias_grad, CONV },
     { &ebb_op_matmul, ebb_onednn_score_matmul, ebb_onednn_threads_matmul, ebb_onednn_compile_matmul,
-      NULL, NULL },
+      NULL, NULL, NULL },
     { &ebb_op_matmul_epilogue, ebb_onednn_score_matmul, ebb_onednn_threads_matmul,
-      ebb_onednn_compile_matmul, NULL, NULL },
+      ebb_onednn_compile_matmul, NULL, NULL, NULL },
     { &ebb_op_softmax, ebb_onednn_score_softmax, ebb_onednn_threads_softmax,
-      ebb_onednn_compile_softmax, NULL, NULL },
+      ebb_onednn_compile_softmax, NULL, NULL, NULL },
     { &ebb_op_copy, ebb_onednn_score_copy, ebb_onednn_threads_copy, ebb_onednn_compile_copy, NULL,
-      NULL },
+      NULL, NULL },
 };
 
 static const ebb_onednn_family *find_family(const ebb_op *op)
@@ -331,6 +331,20 @@ static int list_choices(const ebb_backend *backend, const ebb_region *region, eb
     return n;
 }
 
+static bool find_home(const ebb_backend *backend, const ebb_region *region, int input,
+                      ebb_layout *layout)
+{
+    const ebb_onednn_family *family = find_family(region->op);
+    if (!family || !family->home || score_region(backend, region) == EBB_SCORE_NONE)
+        return false;
+    ebb_onednn_state state = { .n_threads = family->n_threads(region) };
+    const int before = ebb_threads_exchange(state.n_threads);
+    const bool found = !open_state(&state, NULL) && family->home(region, input, &state, layout);
+    ebb_threads_exchange(before);
+    destroy_state(&state);
+    return found;
+}
+
 static void describe_library(const ebb_backend *backend, char *text, size_t text_bytes)
 {
     (void)backend;
@@ -376,6 +390,7 @@ const ebb_backend ebb_backend_onednn = {
     .score = score_region,
     .compile = compile_region,
     .layouts = wish_layouts,
+    .home_layout = find_home,
     .choices = list_choices,
     .describe = describe_library,
 };

@@ -72,6 +72,7 @@ typedef struct ebb_kernel {
     int packed_input;
     size_t packed_bytes;
     ebb_status (*pack)(void *state, const void *input, void *packed);
+    int n_reorders; /* copies between layouts that each run() makes of its operands */
 } ebb_kernel;
 
 /* What a backend may use while it compiles. Memory from `allocate` is zeroed and lives as long as
@@ -105,7 +106,9 @@ struct ebb_backend {
      * to those that the backend would like best; false: none. Wished layouts fill their memory
      * without gaps, in any order of dimensions, from offset 0. If the score for them is higher than
      * any other, inputs that lie otherwise are copied into them before, and the results have them.
-     * Of the first four backends that have this. */
+     * Of the first four backends that have this. A backend with `home_layout` may find blocked
+     * layouts of inputs, and of results that will be combined with a blocked variable; it keeps
+     * those that it takes, and makes the others dense. */
     bool (*layouts)(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
                     ebb_layout *results);
     /* May be NULL. Ways to compute the region other than the one that compile() takes by itself,
@@ -113,6 +116,11 @@ struct ebb_backend {
      * env->choice, and answers UNSUPPORTED if that is not possible. */
     int (*choices)(const ebb_backend *backend, const ebb_region *region, ebb_choice *choices,
                    int max);
+    /* May be NULL. Input `input` of the region (all dense) is a variable that may lie in the store
+     * as it likes: in which layout the backend would best find it. It fills its memory without
+     * gaps, perhaps in blocks. False: dense. */
+    bool (*home_layout)(const ebb_backend *backend, const ebb_region *region, int input,
+                        ebb_layout *layout);
     /* With `choices`; may be NULL: on what else the fastest choice depends, in one line ("oneDNN
      * 2.6.3 isa 0x3e7"). */
     void (*describe)(const ebb_backend *backend, char *text, size_t text_bytes);

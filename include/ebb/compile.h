@@ -108,6 +108,7 @@ typedef struct ebb_executable_stats {
     int64_t n_views;                /* nodes that cost no step */
     int64_t n_copies;               /* steps that only copy a value into another layout */
     int64_t n_reorders;             /* of these: into or out of a layout that a kernel wished */
+    int64_t n_kernel_reorders;      /* of weights, that kernels make inside, in each run */
     size_t arena_bytes;             /* intermediate values and scratch memory, planned */
     size_t unplanned_bytes;         /* the same values, without scratch, without sharing memory */
     size_t constant_bytes, packed_bytes;

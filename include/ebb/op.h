@@ -104,9 +104,24 @@ EBB_API bool ebb_op_is_instruction(const ebb_op *op);
 /* ---- layouts: how a value lies in memory; seen by view rules and backends, never by the graph
  * ---- */
 
+#define EBB_MAX_BLOCKS 3
+
+/* `size` neighbors along a dimension that lie together; it divides what is left of the dimension.
+ */
+typedef struct ebb_block {
+    int axis;
+    int64_t size;
+} ebb_block;
+
+/* With blocks, a dimension of 64 in blocks of 16 is split in two, 4 and 16: its stride is that from
+ * block to block. What is inside of blocks lies innermost, without gaps, in the order of blocks[],
+ * the last one innermost: OIhw16i16o of convolution weights is { {1, 16}, {0, 16} }. Only a backend
+ * that has `home_layout` ever sees blocks, and no view rule does. */
 typedef struct ebb_layout {
     int64_t strides[EBB_MAX_RANK]; /* in elements; 0 repeats, negative runs backwards */
     int64_t offset; /* of element [0,0,..], in elements from the start of the buffer */
+    int n_blocks;   /* 0: strides alone say where an element lies */
+    ebb_block blocks[EBB_MAX_BLOCKS];
 } ebb_layout;
 
 EBB_API ebb_layout ebb_layout_dense(const ebb_shape *shape);

@@ -18,7 +18,9 @@ EBB_API int64_t ebb_store_size(const ebb_store *store);
 /* Name of entry `index`, in order of creation; NULL out of range. */
 EBB_API const char *ebb_store_name(const ebb_store *store, int64_t index);
 /* A view of the value (borrowed, valid until the store is destroyed). It may be read between runs;
- * to write use ebb_store_set, so that executables notice. NOT_FOUND. */
+ * to write use ebb_store_set, so that executables notice. While executables keep the value in a
+ * layout of their own, the view is a second copy of it, which every run that changes the value
+ * brings up to date: fetch a variable to look at it only once. NOT_FOUND, OUT_OF_MEMORY. */
 EBB_NODISCARD EBB_API ebb_status ebb_store_get(ebb_store *store, const char *name,
                                                ebb_tensor *value);
 /* Copies the value in; makes the entry if there is none. Another dtype or shape than the entry has:
