@@ -103,9 +103,9 @@ static uint32_t variable_of(const ebb_executable *e, uint32_t id)
     return (uint32_t)(low < e->n_variables && e->variables[low].node == id ? low : e->n_variables);
 }
 
-/* True if this backend will compute the node, its input in the layout that it wished. */
-static bool would_compute(const homes *h, const ebb_region *region, int backend, int input,
-                          const ebb_layout *layout)
+/* The backend that will compute the node, if its input lies so; -1: none. */
+static int find_backend(const homes *h, const ebb_region *region, int input,
+                        const ebb_layout *layout)
 {
     ebb_lowering *l = h->l;
     const size_t n_inputs = (size_t)region->n_inputs;
@@ -127,7 +127,30 @@ static bool would_compute(const homes *h, const ebb_region *region, int backend,
         n += ebb_variant_wish(h->e, b, &lies, l->operands + (size_t)(n + 1) * n_inputs, l->layouts,
                               &v[n]);
     }
-    return ebb_choose_best(h->e, v, n, &who) > EBB_SCORE_NONE && who == backend;
+    (void)ebb_choose_best(h->e, v, n, &who);
+    return who;
+}
+
+/* The layout in which the node's input lies best; false: any other reader may choose. */
+static bool find_home(const homes *h, ebb_node node, const ebb_region *region, int input,
+                      ebb_layout *layout)
+{
+    const ebb_executable *e = h->e;
+    const ebb_shape *shape = &region->inputs[input].type->shape;
+    ebb_order order;
+    for (int b = 0; b < e->n_backends; b++) {
+        const ebb_backend *backend = e->backends[b];
+        if (backend->home_layout && backend->home_layout(backend, region, input, layout) &&
+            ebb_order_find(layout, shape, &order) && find_backend(h, region, input, layout) == b)
+            return true;
+    }
+    /* Element-wise programs take any layout; views are what their readers make of them. */
+    const ebb_op *op = ebb_node_op(node);
+    if ((op->traits & EBB_TRAIT_ELEMENTWISE) || op->view)
+        return false;
+    *layout = ebb_layout_dense(shape);
+    const int who = find_backend(h, region, input, layout);
+    return who >= 0 && !e->backends[who]->home_layout;
 }
 
 /* The wish of the node for variables whose layout is open. */
@@ -149,18 +172,11 @@ static void ask(const homes *h, ebb_node node)
             region = ebb_region_of(h->l, node, results);
         }
         const uint32_t root = find_group(h, variable);
-        ebb_order order;
         ebb_layout layout;
-        for (int b = 0; b < e->n_backends; b++) {
-            const ebb_backend *backend = e->backends[b];
-            if (!backend->home_layout || !backend->home_layout(backend, &region, i, &layout) ||
-                !ebb_order_find(&layout, &region.inputs[i].type->shape, &order) ||
-                !would_compute(h, &region, b, i, &layout))
-                continue;
-            e->variables[root].layout = layout;
-            h->groups[root].is_chosen = true;
-            break;
-        }
+        if (!find_home(h, node, &region, i, &layout))
+            continue;
+        e->variables[root].layout = layout;
+        h->groups[root].is_chosen = true;
     }
 }
 
