@@ -352,9 +352,12 @@ static ebb_status copy_needed(freezing *f, const uint8_t *marks, ebb_store_entry
     return move_on(f, to, map);
 }
 
+/* A few megabytes at a time: what is computed lies in the arena as well as in its entry. */
 static ebb_status compute_marked(const freezing *f, const uint8_t *marks, ebb_store_entry **entries)
 {
+    enum { MOST_BYTES = 4 << 20 };
     const size_t n = n_ids(f);
+    size_t n_bytes = 0;
     int n_computed = 0;
     ebb_node *nodes = ebb_allocate(f->allocator, n * sizeof *nodes);
     ebb_fetch *fetches = ebb_allocate(f->allocator, n * sizeof *fetches);
@@ -370,6 +373,12 @@ static ebb_status compute_marked(const freezing *f, const uint8_t *marks, ebb_st
         nodes[n_computed] = node;
         fetches[n_computed++] =
             (ebb_fetch){ node, ebb_tensor_borrow(type->dtype, type->shape, entries[id]->data) };
+        n_bytes += ebb_type_bytes(type);
+        if (n_bytes >= MOST_BYTES) {
+            status = compute(f, nodes, n_computed, fetches);
+            n_computed = 0;
+            n_bytes = 0;
+        }
     }
     if (!status && n_computed)
         status = compute(f, nodes, n_computed, fetches);
