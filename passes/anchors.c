@@ -27,7 +27,7 @@ static ebb_epilogue *epilogue_of(anchor *a)
     return a->op == &ebb_op_conv_epilogue ? &a->attrs.conv.epilogue : &a->attrs.matmul.epilogue;
 }
 
-/* Nothing but the root reads it, and it has no activation yet. */
+/* Nothing but the root reads it, and it has no relu yet. */
 static bool read_open(const ebb_match *match, ebb_node node, anchor *a)
 {
     const ebb_op *op = ebb_node_op(node);
@@ -50,7 +50,7 @@ static bool read_open(const ebb_match *match, ebb_node node, anchor *a)
     }
     for (int i = 0; i < a->n_inputs; i++)
         a->inputs[i] = ebb_node_input(node, i);
-    return ebb_match_is_only_use(match, node) && epilogue_of(a)->activation == EBB_ACTIVATION_NONE;
+    return ebb_match_is_only_use(match, node) && !epilogue_of(a)->relu;
 }
 
 static bool is_taken(const ebb_match *match, const anchor *a)
@@ -63,57 +63,26 @@ static ebb_node emit(const ebb_match *match, const anchor *a)
     return ebb_emit(match->graph, a->op, a->inputs, a->n_inputs, &a->attrs, NULL);
 }
 
-/* ---- activations ---- */
+/* ---- relu: other functions have other last bits inside, which a memory budget would show ---- */
 
-static bool activate(const ebb_match *match, int activation, anchor *a)
+static bool add_relu(const ebb_match *match, anchor *a)
 {
     if (!read_open(match, match->inputs[0], a))
         return false;
-    /* Other functions behind a product are hardly faster inside it, and have other last bits there.
-     */
-    if (a->op == &ebb_op_matmul_epilogue && activation != EBB_ACTIVATION_RELU)
-        return false;
-    epilogue_of(a)->activation = activation;
+    epilogue_of(a)->relu = true;
     return is_taken(match, a);
-}
-
-static ebb_node build_with(const ebb_match *match, int activation)
-{
-    anchor a;
-    return activate(match, activation, &a) ? emit(match, &a) : EBB_NONE;
-}
-
-static ebb_node build_relu(const ebb_match *match)
-{
-    return build_with(match, EBB_ACTIVATION_RELU);
-}
-
-static ebb_node build_sigmoid(const ebb_match *match)
-{
-    return build_with(match, EBB_ACTIVATION_SIGMOID);
-}
-
-static ebb_node build_tanh(const ebb_match *match)
-{
-    return build_with(match, EBB_ACTIVATION_TANH);
 }
 
 static bool takes_relu(const ebb_match *match)
 {
     anchor a;
-    return activate(match, EBB_ACTIVATION_RELU, &a);
+    return add_relu(match, &a);
 }
 
-static bool takes_sigmoid(const ebb_match *match)
+static ebb_node build_relu(const ebb_match *match)
 {
     anchor a;
-    return activate(match, EBB_ACTIVATION_SIGMOID, &a);
-}
-
-static bool takes_tanh(const ebb_match *match)
-{
-    anchor a;
-    return activate(match, EBB_ACTIVATION_TANH, &a);
+    return add_relu(match, &a) ? emit(match, &a) : EBB_NONE;
 }
 
 /* ---- what is added ---- */
@@ -196,17 +165,12 @@ static const ebb_rule rules[] = {
                "repeats a row"),
     RULE_BUILD("residual", OP(add, A, B), "(conv or matmul)_epilogue(.., b), residual", FLOAT,
                takes_residual, build_residual,
-               "a or b is conv or matmul with neither residual nor activation, and nothing "
+               "a or b is conv or matmul with neither residual nor relu, and nothing "
                "else uses it; the other is no broadcast"),
     RULE_BUILD("relu", OP(relu, A), "(conv or matmul)_epilogue(..), relu", FLOAT, takes_relu,
                build_relu,
-               "a is conv or matmul, perhaps with an epilogue but without an activation, and "
+               "a is conv or matmul, perhaps with an epilogue but without a relu, and "
                "nothing else uses it"),
-    RULE_BUILD("sigmoid", OP(sigmoid, A), "conv_epilogue(..), sigmoid", FLOAT, takes_sigmoid,
-               build_sigmoid,
-               "a is conv or conv_epilogue without an activation, and nothing else uses it"),
-    RULE_BUILD("tanh", OP(tanh, A), "conv_epilogue(..), tanh", FLOAT, takes_tanh, build_tanh,
-               "a is conv or conv_epilogue without an activation, and nothing else uses it"),
 };
 /* clang-format on */
 

@@ -247,7 +247,7 @@ ebb_status ebb_executable_take(ebb_executable *executable, ebb_graph *graph, con
                                const char *stage, ebb_dump *dump);
 /* Lets e->recompute be computed again. */
 ebb_status ebb_executable_rematerialize(ebb_executable *executable, ebb_dump *dump);
-/* Puts activations and residuals into convolutions, if a backend takes such ones. */
+/* Puts relu, residuals and bias into convolutions and products, if a backend takes such ones. */
 ebb_status ebb_executable_anchor(ebb_executable *executable, ebb_dump *dump);
 /* BAD_ARGUMENT if a name in skip_fusions is no fusion's. */
 ebb_status ebb_check_fusions(const char *skip_fusions, ebb_error *error);

@@ -37,6 +37,22 @@ static ebb_node unet(ebb_node x, const model_options *options)
     return build_unet(x, 2, 8, options);
 }
 
+/* Values that the gradients of tanh and sigmoid want, behind convolutions. */
+static ebb_node smooth_convs(ebb_node x, const model_options *options)
+{
+    ebb_node y = x;
+    (void)options;
+    for (int i = 0; i < 6; i++) {
+        static const char *const names[] = { "c1", "c2", "c3", "c4", "c5", "c6" };
+        y = ebb_nn_conv(y, 16,
+                        &(ebb_nn_conv_options){ .name = names[i],
+                                                .window = EBB_INTS(3, 3),
+                                                .conv = { .padding = EBB_INTS(1) } });
+        y = i % 2 ? ebb_tanh(y) : ebb_sigmoid(y);
+    }
+    return y;
+}
+
 static const struct zoo_case {
     const char *name;
     ebb_node (*build)(ebb_node x, const model_options *options);
@@ -49,6 +65,7 @@ static const struct zoo_case {
     { "vgg11_small", vgg11_small, 2, 3, 32 },
     { "resnet20", resnet20, 8, 3, 32 },
     { "unet", unet, 2, 1, 32 },
+    { "smooth_convs", smooth_convs, 8, 3, 32 },
 };
 enum { N_ZOO = sizeof zoo / sizeof *zoo };
 
@@ -252,7 +269,7 @@ END_TEST
 
 /* ---- budgets ---- */
 
-enum { MOST_PARAMETERS = 100, N_STEPS = 3, N_BUDGETED = 4 };
+enum { MOST_PARAMETERS = 100, N_STEPS = 3, N_BUDGETED = 5 };
 
 /* A model's loss and the gradients of all its parameters, without updates but those of states. */
 typedef struct gradients {
@@ -381,7 +398,8 @@ static bool check_budget(const struct zoo_case *c, const model *m, const ebb_nod
 START_TEST(budgets)
 {
     static const double shares[] = { 0.95, 0.8, 0.65, 0.5 };
-    static const char *const names[N_BUDGETED] = { "mlp", "deep_convnet", "resnet20", "unet" };
+    static const char *const names[N_BUDGETED] = { "mlp", "deep_convnet", "resnet20", "unet",
+                                                   "smooth_convs" };
     const struct zoo_case *c = zoo;
     while (strcmp(c->name, names[_i]) != 0)
         c++;

@@ -255,9 +255,8 @@ static inline dnnl_status_t dn_reorder(dn_pd pd, dnnl_engine_t engine, dn_view s
     return dnnl_reorder_primitive_desc_create(pd, src, engine, dst, engine, attr);
 }
 
-/* attr: what follows a primitive; `activation`: an algorithm, or dnnl_alg_kind_undef for none. */
-static inline dnnl_status_t dn_append(dnnl_primitive_attr_t attr, bool sum,
-                                      dnnl_alg_kind_t activation)
+/* attr: what follows a primitive. */
+static inline dnnl_status_t dn_append(dnnl_primitive_attr_t attr, bool sum, bool relu)
 {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t status = dnnl_post_ops_create(&ops);
@@ -266,13 +265,13 @@ static inline dnnl_status_t dn_append(dnnl_primitive_attr_t attr, bool sum,
 #if DN_V2
     if (sum)
         status = dnnl_post_ops_append_sum(ops, 1);
-    if (status == dnnl_success && activation != dnnl_alg_kind_undef)
-        status = dnnl_post_ops_append_eltwise(ops, 1, activation, 0, 0);
+    if (status == dnnl_success && relu)
+        status = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
 #else
     if (sum)
         status = dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
-    if (status == dnnl_success && activation != dnnl_alg_kind_undef)
-        status = dnnl_post_ops_append_eltwise(ops, activation, 0, 0);
+    if (status == dnnl_success && relu)
+        status = dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0, 0);
 #endif
     if (status == dnnl_success)
         status = dnnl_primitive_attr_set_post_ops(attr, ops);

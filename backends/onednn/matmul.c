@@ -142,7 +142,7 @@ static form choose_form(const product *p, bool b_is_steady)
     if (b_is_steady && p->n_batch == 0 && !a_is_transposed && p->m <= 128 && p->n * p->k >= 64 * 64)
         return FORM_PACKED;
     /* General gemm goes over its result once more for what follows. */
-    const bool has_more = p->bias || p->residual || p->epilogue.activation;
+    const bool has_more = p->bias || p->residual || p->epilogue.relu;
     if (has_more && p->n_products * p->m * p->n >= LARGE_RESULT)
         return FORM_FIRST;
     /* Columns of a transposed a that are 4 KiB apart fall on the same lines of the first-level

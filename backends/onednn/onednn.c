@@ -227,12 +227,10 @@ ebb_status ebb_onednn_execute(ebb_onednn_state *state, ebb_onednn_primitive *pri
 dnnl_status_t ebb_onednn_epilogue_attr(const ebb_onednn_state *state, const ebb_epilogue *epilogue,
                                        dnnl_primitive_attr_t *attr)
 {
-    static const dnnl_alg_kind_t algorithms[] = { dnnl_alg_kind_undef, dnnl_eltwise_relu,
-                                                  dnnl_eltwise_logistic, dnnl_eltwise_tanh };
     dnnl_status_t status = dnnl_primitive_attr_clone(attr, state->attr);
-    if (status != dnnl_success || (!epilogue->residual && !epilogue->activation))
+    if (status != dnnl_success || (!epilogue->residual && !epilogue->relu))
         return status;
-    return dn_append(*attr, epilogue->residual, algorithms[epilogue->activation]);
+    return dn_append(*attr, epilogue->residual, epilogue->relu);
 }
 
 static void copy_part(void *context, int index, int n)
