@@ -12,6 +12,8 @@ typedef struct batch_norm_state {
     batch_norm_kind kind;
     const ebb_channels_table *table;
     const ebb_reduce_table *reduce;
+    const ebb_move_table *move;
+    bool is_streamed; /* the result goes past the caches, unless in place */
     ebb_dtype dtype;
     int64_t bytes; /* of an element */
     double epsilon;
@@ -91,6 +93,19 @@ static coefficients finish_channel(const batch_norm_state *s, const ebb_call *ca
 
 /* ---- channels first ---- */
 
+static bool is_streamed(const batch_norm_state *s, const ebb_call *call)
+{
+    return s->is_streamed && call->results[0] != call->inputs[0];
+}
+
+/* A plane that is read next: the first of it. */
+static void ask_plane(const batch_norm_state *s, const char *plane)
+{
+    const int64_t n = s->k.n_spatial * s->bytes < 4096 ? s->k.n_spatial * s->bytes : 4096;
+    for (int64_t i = 0; i < n; i += 64)
+        __builtin_prefetch(plane + i, 0, 2);
+}
+
 static void apply_plane(const batch_norm_state *s, const ebb_call *call, int64_t n, int64_t c,
                         const coefficients *k)
 {
@@ -101,7 +116,8 @@ static void apply_plane(const batch_norm_state *s, const ebb_call *call, int64_t
                            at(s, call->inputs[2], n * s->dy.batch + c * s->dy.channel), y, k->mean,
                            k->factor, k->slope, k->offset);
     else
-        s->table->affine_run(s->k.n_spatial, x, y, k->mean, k->factor, k->shift);
+        s->table->affine_run(s->k.n_spatial, x, y, k->mean, k->factor, k->shift,
+                             is_streamed(s, call));
 }
 
 static void channels_part(void *context, int index, int n_parts)
@@ -115,6 +131,8 @@ static void channels_part(void *context, int index, int n_parts)
         const double mean = s->kind == TRAINING ? 0 : parameter(s, call, s->mean, c);
         for (int64_t n = 0; n < s->k.n_batch && s->k.n_spatial > 0; n++) {
             const char *x = at(s, call->inputs[0], n * s->x.batch + c * s->x.channel);
+            if (n + 1 < s->k.n_batch)
+                ask_plane(s, at(s, x, s->x.batch));
             if (s->kind == TRAINING)
                 s->reduce->pair_run[EBB_REDUCE_DEVIATIONS](s->k.n_spatial, x, n * s->k.n_spatial,
                                                            &first, &second);
@@ -127,6 +145,8 @@ static void channels_part(void *context, int index, int n_parts)
         for (int64_t n = 0; n < s->k.n_batch; n++)
             apply_plane(s, call, n, c, &k);
     }
+    if (is_streamed(s, call))
+        s->move->finish_stream();
 }
 
 static void planes_part(void *context, int index, int n_parts)
@@ -140,6 +160,8 @@ static void planes_part(void *context, int index, int n_parts)
         const coefficients k = finish_channel(s, call, c, 0, 0);
         apply_plane(s, call, i / s->k.n_channels, c, &k);
     }
+    if (is_streamed(s, call))
+        s->move->finish_stream();
 }
 
 /* ---- channels last ---- */
@@ -411,6 +433,8 @@ static ebb_status compile_batch_norm(const ebb_region *region, const ebb_compile
     s->bytes = (int64_t)ebb_dtype_bytes(type->dtype);
     s->table = s->dtype == EBB_F32 ? isa->channels_f32 : isa->channels_f64;
     s->reduce = s->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64;
+    s->move = isa->move;
+    s->is_streamed = s->kind != GRADIENT && ebb_type_bytes(type) >= EBB_STREAM_BYTES;
     s->epsilon = ((const ebb_batch_norm_attrs *)region->attrs)->epsilon;
     s->k = ebb_channels_of(&type->shape);
     s->m = s->k.n_batch * s->k.n_spatial;

@@ -1,5 +1,6 @@
 /* Batch normalization over runs of pixels and over rows of channels, for F64 and F32. */
 #include "backends/native/vector/isa.h"
+#include "backends/native/vector/stream.h"
 
 #define NAME(name) ISA_PASTE(name, TAG)
 

@@ -5,14 +5,27 @@
 #define LANES ((int64_t)(256 / sizeof(T)))
 #define CHUNK (32 * LANES)
 #define ROWS 32
+#define LINE ((int64_t)(64 / sizeof(T)))
 
 static void NAME(affine_run)(int64_t n, const void *x_data, void *y_data, double mean,
-                             double factor, double shift)
+                             double factor, double shift, bool is_streamed)
 {
     const T *x = x_data;
     T *y = y_data;
     /* x - high is exact where x is near the mean */
     const T high = (T)mean, low = (T)(mean - (double)high), a = (T)factor, b = (T)shift;
+    if (is_streamed) {
+        _Alignas(64) T line[64 / sizeof(T)];
+        for (; n > 0 && (uintptr_t)y % 64 != 0; n--, x++, y++)
+            *y = ((*x - high) - low) * a + b;
+        for (; n >= LINE; n -= LINE, x += LINE, y += LINE) {
+            if (n > AHEAD_BYTES / (int64_t)sizeof(T))
+                ask_ahead(x, 64);
+            for (int64_t j = 0; j < LINE; j++)
+                line[j] = ((x[j] - high) - low) * a + b;
+            stream_line(y, line);
+        }
+    }
     INDEPENDENT
     for (int64_t i = 0; i < n; i++)
         y[i] = ((x[i] - high) - low) * a + b;
@@ -158,5 +171,6 @@ const ebb_channels_table ISA_NAME(NAME(ebb_channels)) = {
 #undef LANES
 #undef CHUNK
 #undef ROWS
+#undef LINE
 #undef T
 #undef TAG

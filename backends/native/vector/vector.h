@@ -108,8 +108,9 @@ typedef struct ebb_norm_table {
  * channels of one pixel (or of several that lie side by side), with numbers for each column. The
  * result may be an input that lies like it. */
 typedef struct ebb_channels_table {
-    /* y = (x - mean) factor + shift */
-    void (*affine_run)(int64_t n, const void *x, void *y, double mean, double factor, double shift);
+    /* y = (x - mean) factor + shift; is_streamed: past the caches, then finish_stream */
+    void (*affine_run)(int64_t n, const void *x, void *y, double mean, double factor, double shift,
+                       bool is_streamed);
     /* coefficients: mean in two parts, high and low; factor; shift; `stride` elements apart */
     void (*affine_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride, void *y,
                         int64_t y_stride, const void *coefficients, int64_t stride);
