@@ -392,6 +392,29 @@ END_TEST
 
 /* ---- moving ---- */
 
+/* Runs past the caches, from any place on: the same bits, and nothing behind them. */
+START_TEST(test_affine_past_caches)
+{
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    numbers x, expected, result;
+    uint32_t seed = 3;
+    fill(&x, N_MOST, -3, 3, &seed);
+    for (int64_t n = 0; isa && n < N_MOST - 40; n = n < 70 ? n + 1 : n + 997)
+        for (int64_t skipped = 0; skipped < 20; skipped += 3) {
+            result = expected = x;
+            isa->channels_f32->affine_run(n, x.f32 + 1, expected.f32 + skipped, 0.3, 1.7, -0.2,
+                                          false);
+            isa->channels_f64->affine_run(n, x.f64 + 1, expected.f64 + skipped, 0.3, 1.7, -0.2,
+                                          false);
+            isa->channels_f32->affine_run(n, x.f32 + 1, result.f32 + skipped, 0.3, 1.7, -0.2, true);
+            isa->channels_f64->affine_run(n, x.f64 + 1, result.f64 + skipped, 0.3, 1.7, -0.2, true);
+            isa->move->finish_stream();
+            REQUIRE(memcmp(&result, &expected, sizeof result) == 0, "%s: %lld elements at %lld",
+                    isa->name, (long long)n, (long long)skipped);
+        }
+}
+END_TEST
+
 START_TEST(test_transposes)
 {
     enum { ROOM = 10000 };
@@ -643,6 +666,7 @@ int main(void)
     tcase_add_test(all, test_exp);
     tcase_add_loop_test(all, test_norms_past_caches, 0, 3);
     tcase_add_loop_test(all, test_guarded_maps, 0, 3);
+    tcase_add_loop_test(all, test_affine_past_caches, 0, 3);
     tcase_add_loop_test(all, test_transposes, 0, 3);
     tcase_add_loop_test(all, test_streams, 0, 3);
     tcase_add_loop_test(all, test_reductions, 0, 3);
