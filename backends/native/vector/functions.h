@@ -37,7 +37,6 @@ extern HAS_VECTOR_VERSION float acoshf(float);
 extern HAS_VECTOR_VERSION float atanhf(float);
 extern HAS_VECTOR_VERSION float erff(float);
 extern HAS_VECTOR_VERSION float erfcf(float);
-extern HAS_VECTOR_VERSION float atan2f(float, float);
 extern HAS_VECTOR_VERSION float hypotf(float, float);
 extern HAS_VECTOR_VERSION double expm1(double);
 extern HAS_VECTOR_VERSION double log1p(double);
@@ -69,6 +68,7 @@ extern HAS_VECTOR_VERSION double hypot(double, double);
 #define times_normal_cdff vector_times_normal_cdf
 #define log1pf vector_log1p
 #define atanf vector_atan
+#define atan2f vector_atan2
 #define asinf vector_asin
 #define acosf vector_acos
 #ifdef __FMA__

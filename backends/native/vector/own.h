@@ -120,13 +120,10 @@ static inline float vector_log1p(float x)
     return u > 0 ? p : (u == 0 ? -INFINITY : NAN);
 }
 
-/* Of the smaller and the larger one of |x| and 1 (chosen as integers, which order like numbers) the
- * quotient t; beyond 1 pi/2 - atan(t). The polynomial is atan(t)/t on 0..1, off by 1.5e-8. */
-static inline float vector_atan(float x)
+/* atan(t) for t in 0..1; the polynomial is atan(t)/t, off by 1.5e-8. */
+static inline float atan_low(float t)
 {
-    const uint32_t bits = bits_of_float(x) & 0x7fffffffu, one = bits_of_float(1);
-    const float small = float_of_bits(bits < one ? bits : one);
-    const float t = small / float_of_bits(bits < one ? one : bits), s = t * t, s2 = s * s;
+    const float s = t * t, s2 = s * s;
     float p = 0.0029745431881f, q = -0.016580997334f;
     p = multiply_add(p, s2, 0.043553240305f);
     q = multiply_add(q, s2, -0.075805532819f);
@@ -134,8 +131,33 @@ static inline float vector_atan(float x)
     q = multiply_add(q, s2, -0.14214206343f);
     p = multiply_add(p, s2, 0.19994136878f);
     q = multiply_add(q, s2, -0.33333166953f);
-    p = multiply_add(multiply_add(p, s, q) * s, t, t);
+    return multiply_add(multiply_add(p, s, q) * s, t, t);
+}
+
+/* Of the smaller and the larger one of |x| and 1 (chosen as integers, which order like numbers) the
+ * quotient t; beyond 1 pi/2 - atan(t). */
+static inline float vector_atan(float x)
+{
+    const uint32_t bits = bits_of_float(x) & 0x7fffffffu, one = bits_of_float(1);
+    const float small = float_of_bits(bits < one ? bits : one);
+    const float p = atan_low(small / float_of_bits(bits < one ? one : bits));
     return with_sign(bits > one ? 1.57079633f - p : p, x);
+}
+
+/* The same of |y| and |x|, in all quadrants. Where both are equal, also if both are 0 or infinite,
+ * the quotient is known. NaN counts as the larger one. */
+static inline float vector_atan2(float y, float x)
+{
+    const uint32_t y_bits = bits_of_float(y) & 0x7fffffffu;
+    const uint32_t x_bits = bits_of_float(x) & 0x7fffffffu, x_sign = bits_of_float(x) ^ x_bits;
+    const bool is_steep = y_bits > x_bits;
+    const float small = float_of_bits(is_steep ? x_bits : y_bits);
+    const float large = float_of_bits(is_steep ? y_bits : x_bits);
+    const float known = x_bits == 0 ? 0 : 1;
+    const float p = atan_low(small == large ? known : small / large);
+    const float begin = is_steep ? 1.57079633f : (x_sign ? 3.14159265f : 0);
+    const uint32_t turn = is_steep ? x_sign ^ 0x80000000u : x_sign;
+    return with_sign(begin + float_of_bits(bits_of_float(p) ^ turn), y);
 }
 
 /* asin(t) for t in 0..1/2 with s = t^2; the polynomial is off by 5e-9. */
