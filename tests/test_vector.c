@@ -147,6 +147,43 @@ START_TEST(test_guarded_maps)
 }
 END_TEST
 
+/* atan2 of F32: few units in the last place in all quadrants, signs and special values as C has
+ * them.
+ */
+START_TEST(test_atan2)
+{
+    static const float special[] = { 0,       -0.0F,    1,       -1,     INFINITY, -INFINITY,
+                                     FLT_MAX, -FLT_MAX, FLT_MIN, 1e-45F, -1e-45F,  NAN };
+    enum { N_SPECIAL = sizeof special / sizeof *special, N = N_SPECIAL * N_SPECIAL + 4000 };
+    static float y[N], x[N], result[N];
+    const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
+    const void *inputs[3] = { y, x, NULL };
+    uint32_t seed = 5;
+    if (!isa)
+        SKIP_TEST("this processor has no instruction set %d", _i);
+    for (int i = 0; i < N; i++) {
+        const float sizes[2] = { (float)exp(draw(&seed, -20, 20)),
+                                 (float)exp(draw(&seed, -20, 20)) };
+        y[i] = i < N_SPECIAL * N_SPECIAL ? special[i / N_SPECIAL] : i % 2 ? sizes[0] : -sizes[0];
+        x[i] = i < N_SPECIAL * N_SPECIAL ? special[i % N_SPECIAL] : i & 2 ? sizes[1] : -sizes[1];
+    }
+    for (int r = 0; r < isa->map->n_rows; r++) {
+        if (isa->map->rows[r].op != &ebb_op_atan2)
+            continue;
+        isa->map->rows[r].maps[EBB_F32](N, result, inputs);
+        for (int i = 0; i < N; i++) {
+            const double expected = atan2((double)y[i], (double)x[i]);
+            REQUIRE(isnan(expected)
+                        ? isnan(result[i]) != 0
+                        : fabs((double)result[i] - expected) <= 4e-7 * fabs(expected) + 1e-44 &&
+                              (!signbit(result[i]) == !signbit(expected)),
+                    "%s: atan2(%.9g, %.9g) is %.9g, not %.9g", isa->name, (double)y[i],
+                    (double)x[i], (double)result[i], expected);
+        }
+    }
+}
+END_TEST
+
 /* ---- products: all strides of a, all sizes of blocks, the rest apart or not ---- */
 
 typedef struct product_case {
@@ -666,6 +703,7 @@ int main(void)
     tcase_add_test(all, test_exp);
     tcase_add_loop_test(all, test_norms_past_caches, 0, 3);
     tcase_add_loop_test(all, test_guarded_maps, 0, 3);
+    tcase_add_loop_test(all, test_atan2, 0, 3);
     tcase_add_loop_test(all, test_affine_past_caches, 0, 3);
     tcase_add_loop_test(all, test_transposes, 0, 3);
     tcase_add_loop_test(all, test_streams, 0, 3);

@@ -4,70 +4,27 @@
 #include "ops/build.h"
 #include <string.h>
 
-/* Folds n elements, `stride` apart, into one; and into n neighbours, one each. */
-typedef struct fold_loops {
-    void (*run)(void *sum, const void *x, int64_t stride, int64_t n);
-    void (*row)(void *sums, const void *x, int64_t stride, int64_t n);
-} fold_loops;
-
-/* S is T, or unsigned where the sum may wrap. */
-#define FOLD(name, T, S, step)                                                                     \
-    static void name##_run(void *place, const void *data, int64_t stride, int64_t n)               \
-    {                                                                                              \
-        const T *x = data;                                                                         \
-        S sum = (S) * (T *)place;                                                                  \
-        if (stride == 1)                                                                           \
-            for (int64_t i = 0; i < n; i++) {                                                      \
-                const S value = (S)x[i];                                                           \
-                sum = (S)(step);                                                                   \
-            }                                                                                      \
-        else                                                                                       \
-            for (int64_t i = 0; i < n; i++) {                                                      \
-                const S value = (S)x[i * stride];                                                  \
-                sum = (S)(step);                                                                   \
-            }                                                                                      \
-        *(T *)place = (T)sum;                                                                      \
-    }                                                                                              \
-    static void name##_row(void *places, const void *data, int64_t stride, int64_t n)              \
-    {                                                                                              \
-        const T *x = data;                                                                         \
-        T *sums = places;                                                                          \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            const S sum = (S)sums[i], value = (S)x[i * stride];                                    \
-            sums[i] = (T)(step);                                                                   \
-        }                                                                                          \
-    }
-#define FOLD_TYPE(suffix, T, U)                                                                    \
-    FOLD(sum_##suffix, T, U, sum + value)                                                          \
-    FOLD(prod_##suffix, T, U, sum *value)                                                          \
-    FOLD(max_##suffix, T, T, value > sum ? value : sum)                                            \
-    FOLD(min_##suffix, T, T, value < sum ? value : sum)
-FOLD_TYPE(i64, int64_t, uint64_t)
-FOLD_TYPE(i32, int32_t, uint32_t)
-FOLD_TYPE(u8, uint8_t, unsigned)
-
 /* clang-format off */
-#define LOOPS(name) { name##_run, name##_row }
 static const struct {
     const ebb_op *op;
     ebb_dtype dtype;
-    fold_loops loops;
+    int fold; /* EBB_FOLD_... */
     int64_t start;
 } folds[] = {
-    { &ebb_op_reduce_sum,  EBB_I64,  LOOPS(sum_i64),  0 },
-    { &ebb_op_reduce_sum,  EBB_I32,  LOOPS(sum_i32),  0 },
-    { &ebb_op_reduce_sum,  EBB_U8,   LOOPS(sum_u8),   0 },
-    { &ebb_op_reduce_prod, EBB_I64,  LOOPS(prod_i64), 1 },
-    { &ebb_op_reduce_prod, EBB_I32,  LOOPS(prod_i32), 1 },
-    { &ebb_op_reduce_prod, EBB_U8,   LOOPS(prod_u8),  1 },
-    { &ebb_op_reduce_max,  EBB_I64,  LOOPS(max_i64),  INT64_MIN },
-    { &ebb_op_reduce_max,  EBB_I32,  LOOPS(max_i32),  INT32_MIN },
-    { &ebb_op_reduce_max,  EBB_U8,   LOOPS(max_u8),   0 },
-    { &ebb_op_reduce_min,  EBB_I64,  LOOPS(min_i64),  INT64_MAX },
-    { &ebb_op_reduce_min,  EBB_I32,  LOOPS(min_i32),  INT32_MAX },
-    { &ebb_op_reduce_min,  EBB_U8,   LOOPS(min_u8),   UINT8_MAX },
-    { &ebb_op_reduce_any,  EBB_BOOL, LOOPS(max_u8),   0 },
-    { &ebb_op_reduce_all,  EBB_BOOL, LOOPS(min_u8),   1 },
+    { &ebb_op_reduce_sum,  EBB_I64,  EBB_FOLD_SUM,     0 },
+    { &ebb_op_reduce_sum,  EBB_I32,  EBB_FOLD_SUM,     0 },
+    { &ebb_op_reduce_sum,  EBB_U8,   EBB_FOLD_SUM,     0 },
+    { &ebb_op_reduce_prod, EBB_I64,  EBB_FOLD_PRODUCT, 1 },
+    { &ebb_op_reduce_prod, EBB_I32,  EBB_FOLD_PRODUCT, 1 },
+    { &ebb_op_reduce_prod, EBB_U8,   EBB_FOLD_PRODUCT, 1 },
+    { &ebb_op_reduce_max,  EBB_I64,  EBB_FOLD_MAX,     INT64_MIN },
+    { &ebb_op_reduce_max,  EBB_I32,  EBB_FOLD_MAX,     INT32_MIN },
+    { &ebb_op_reduce_max,  EBB_U8,   EBB_FOLD_MAX,     0 },
+    { &ebb_op_reduce_min,  EBB_I64,  EBB_FOLD_MIN,     INT64_MAX },
+    { &ebb_op_reduce_min,  EBB_I32,  EBB_FOLD_MIN,     INT32_MAX },
+    { &ebb_op_reduce_min,  EBB_U8,   EBB_FOLD_MIN,     UINT8_MAX },
+    { &ebb_op_reduce_any,  EBB_BOOL, EBB_FOLD_MAX,     0 },
+    { &ebb_op_reduce_all,  EBB_BOOL, EBB_FOLD_MIN,     1 },
 };
 /* clang-format on */
 
@@ -87,17 +44,18 @@ typedef struct fold_dims {
     int64_t dims[EBB_MAX_RANK], strides[EBB_MAX_RANK]; /* of the input */
 } fold_dims;
 
-/* Columns of neighbouring results that are folded together. */
-enum { WIDTH = 1024 };
+/* Bytes of neighbouring results that are folded together: they stay in the first-level cache. */
+enum { WIDTH_BYTES = 8192 };
 
 typedef struct fold_state {
-    fold_loops loops;
+    ebb_fold_loops loops;
     char start[8];
     size_t bytes; /* of an element */
     /* By columns, the last kept dimension stands apart: `columns` results, neighbours. */
     bool by_columns;
     fold_dims kept, reduced;
-    int64_t columns, column_stride, column_blocks;
+    int64_t columns, column_stride;
+    int64_t column_blocks, width; /* blocks of `width` columns, the last one may be narrower */
     int64_t n_results, n_tasks;
     int64_t split;   /* size of the outermost reduced dimension */
     int64_t n_parts; /* into which that is split */
@@ -118,17 +76,17 @@ static int64_t advance(const fold_dims *dims, int first, int end, int64_t *index
     return change;
 }
 
-/* One result, or up to WIDTH of them, over begin..end-1 of the outermost reduced dimension. */
+/* One result, or a block of columns, over begin..end-1 of the outermost reduced dimension. */
 static void fold_task(const fold_state *state, const void *x, int64_t task, int64_t begin,
                       int64_t end, char *results)
 {
     const fold_dims *kept = &state->kept, *reduced = &state->reduced;
     int64_t position = task, offset = 0, first = task, n = 1;
     if (state->by_columns) {
-        const int64_t column = task % state->column_blocks * WIDTH;
+        const int64_t column = task % state->column_blocks * state->width;
         position = task / state->column_blocks;
         first = position * state->columns + column;
-        n = state->columns - column < WIDTH ? state->columns - column : WIDTH;
+        n = state->columns - column < state->width ? state->columns - column : state->width;
         offset = column * state->column_stride;
     }
     for (int i = kept->rank - 1; i >= 0; i--) {
@@ -226,7 +184,7 @@ static ebb_status compile_fold(const ebb_region *region, const ebb_compile_env *
     const int fold = find_fold(region);
     const int64_t n_elements = ebb_shape_elements(&input->type->shape);
     ebb_tensor start = { .type = { input->type->dtype, { 0 } }, .data = state->start };
-    state->loops = folds[fold].loops;
+    state->loops = ebb_native_isa(env)->fold->of[folds[fold].fold][input->type->dtype];
     state->bytes = ebb_dtype_bytes(input->type->dtype);
     if (input->type->dtype == EBB_I64) /* too large for a double */
         memcpy(state->start, &folds[fold].start, sizeof folds[fold].start);
@@ -238,7 +196,8 @@ static ebb_status compile_fold(const ebb_region *region, const ebb_compile_env *
         fold_dims *kept = &state->kept;
         state->columns = kept->dims[--kept->rank];
         state->column_stride = kept->strides[kept->rank];
-        state->column_blocks = (state->columns + WIDTH - 1) / WIDTH;
+        state->width = WIDTH_BYTES / (int64_t)state->bytes;
+        state->column_blocks = (state->columns + state->width - 1) / state->width;
         state->n_tasks =
             state->columns ? state->n_results / state->columns * state->column_blocks : 0;
     }

@@ -13,6 +13,8 @@
     extern const ebb_map_table ebb_map_table_##isa;                                                \
     extern const ebb_move_table ebb_move_##isa;                                                    \
     extern const ebb_random_table ebb_random_##isa;                                                \
+    extern const ebb_fold_table ebb_fold_##isa;                                                    \
+    extern const ebb_cumsum_table ebb_cumsum_##isa;                                                \
     extern const ebb_reduce_table ebb_reduce_f64_##isa, ebb_reduce_f32_##isa;                      \
     extern const ebb_softmax_table ebb_softmax_f64_##isa, ebb_softmax_f32_##isa;                   \
     extern const ebb_norm_table ebb_norm_f64_##isa, ebb_norm_f32_##isa;                            \

@@ -67,6 +67,35 @@ typedef struct ebb_reduce_table {
 } ebb_reduce_table;
 #define EBB_REDUCE_COLUMNS 256
 
+/* Folds of integers and booleans, associative in any order; sums and products wrap. */
+enum { EBB_FOLD_SUM, EBB_FOLD_PRODUCT, EBB_FOLD_MAX, EBB_FOLD_MIN, EBB_FOLD_N };
+typedef struct ebb_fold_loops {
+    /* n elements, `stride` apart, into one that is there; and into n neighbours, one each */
+    void (*run)(void *sum, const void *x, int64_t stride, int64_t n);
+    void (*row)(void *sums, const void *x, int64_t stride, int64_t n);
+} ebb_fold_loops;
+typedef struct ebb_fold_table {
+    ebb_fold_loops of[EBB_FOLD_N][EBB_N_DTYPES]; /* by dtype; not of floats */
+} ebb_fold_table;
+
+/* Running sums, F32 in double, integers wrapping. */
+typedef struct ebb_cumsum_run {
+    int64_t n;        /* elements of a sum */
+    int64_t step;     /* from an element of a sum to the next; negative in reverse */
+    bool exclusive;   /* without the element itself */
+    bool is_streamed; /* past the caches, then finish_stream; the result is not x */
+} ebb_cumsum_run;
+typedef struct ebb_cumsum_loops {
+    /* `width` <= EBB_CUMSUM_COLUMNS sums of neighbours; x and result point to the first elements */
+    void (*columns)(const ebb_cumsum_run *run, const void *x, void *result, int64_t width);
+    /* n_rows sums of rows of n, which lie one behind the other; step is 1 or -1 */
+    void (*rows)(const ebb_cumsum_run *run, const void *x, void *result, int64_t n_rows);
+} ebb_cumsum_loops;
+#define EBB_CUMSUM_COLUMNS 512
+typedef struct ebb_cumsum_table {
+    ebb_cumsum_loops of[EBB_N_DTYPES]; /* not of booleans */
+} ebb_cumsum_table;
+
 /* [n_outer, n_classes, n_inner], dense, whose middle dimension is gone along: in blocks of
  * EBB_SOFTMAX_COLUMNS columns, n_blocks for each outer index; the last of them may be narrower. */
 typedef struct ebb_softmax_columns {
@@ -297,6 +326,8 @@ typedef struct ebb_vector_isa {
     const ebb_map_table *map;
     const ebb_move_table *move;
     const ebb_random_table *random;
+    const ebb_fold_table *fold;
+    const ebb_cumsum_table *cumsum;
     const ebb_reduce_table *reduce_f64, *reduce_f32;
     const ebb_softmax_table *softmax_f64, *softmax_f32;
     const ebb_norm_table *norm_f64, *norm_f32;
