@@ -314,6 +314,19 @@ START_TEST(kinks_have_the_gradient_they_state)
 }
 END_TEST
 
+/* b a^(b-1) is 0 at b = 0, but not constant there: with a = x + 3, b = x. */
+START_TEST(pow_has_its_second_order_at_0)
+{
+    ebb_graph *g = ebb_graph_create("g");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(3)), by_a;
+    const ebb_node a = ebb_add(x, ebb_full_like(x, 3));
+    const ebb_node sum = ebb_reduce_sum(ebb_pow(a, x), EBB_ALL_AXES, false);
+    ck_assert_int_eq(ebb_gradients(sum, &a, 1, &by_a), EBB_OK);
+    assert_gradient(by_a, x, LIST(0, 1, 2), LIST(1. / 3, 1 + log(4), 5 * (1 + 2 * (log(5) + 0.2))));
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 /* Far out the gradients are the limits, not NaN. */
 START_TEST(large_arguments_have_gradients)
 {
@@ -487,6 +500,7 @@ int main(void)
     suite_add_tcase(suite, registry);
     TCase *defined = tcase_create("by definition");
     tcase_add_test(defined, kinks_have_the_gradient_they_state);
+    tcase_add_test(defined, pow_has_its_second_order_at_0);
     tcase_add_test(defined, large_arguments_have_gradients);
     tcase_add_test(defined, norms_and_log_sums_at_the_edge);
     tcase_add_test(defined, divergence_has_no_slope_where_the_target_is_0);
