@@ -50,7 +50,7 @@ static void read_region(const ebb_region *region, forward_state *s)
     s->n_pooled = p->n_counts * s->filters;
     s->n_channel_taps = s->conv.channels * c->n_taps;
     s->n_blocks = (s->conv.filters + EBB_LANE_FILTERS - 1) / EBB_LANE_FILTERS;
-    s->sum_step = (s->conv.filters + s->n_blocks - 1) / s->n_blocks * IMAGES;
+    s->sum_step = s->n_blocks > 0 ? (s->conv.filters + s->n_blocks - 1) / s->n_blocks * IMAGES : 0;
     s->n_sums = p->window[1] * s->n_places * s->sum_step;
     s->thread_bytes =
         (size_t)(s->n_image + s->n_sums + s->n_pooled) * sizeof(float) + (size_t)s->n_pooled;
