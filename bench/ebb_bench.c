@@ -3,8 +3,8 @@
  * by step.
  *
  *   ebb-bench --case NAME [--threads N] [--mode train|infer|both] [--secs S] [--losses K]
- *             [--backend B] [--fusion on|off] [--profile op|scope|kernel|step]
- *             [--memory-budget BYTES] [--freeze on|off]
+ *             [--backend B] [--fusion on|off] [--anchors on|off] [--skip-fusions LIST]
+ *             [--profile op|scope|kernel|step] [--memory-budget BYTES] [--freeze on|off]
  *             [--autotune off|on|winograd] [--autotune-cache FILE]
  *   ebb-bench --list [train|infer]
  *

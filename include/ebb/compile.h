@@ -29,8 +29,8 @@ typedef struct ebb_compile_options {
     bool skip_fusion;  /* one kernel for every element-wise node: for comparing */
     bool skip_anchors; /* convolutions, products without what follows them: for comparing */
     /* Single fusions to leave out, for measuring what each brings: names separated by commas, of
-     * the rules of anchors ("bias", "residual", "relu", "sigmoid", "tanh": docs/passes.md), "join"
-     * and "programs". NULL: none; an unknown name is BAD_ARGUMENT. */
+     * the rules of anchors ("bias", "residual", "relu": docs/passes.md), "join" and "programs".
+     * NULL: none; an unknown name is BAD_ARGUMENT. */
     const char *skip_fusions;
     /* For finding out where NaN comes from, not for speed: a run ends with NOT_FINITE at the first
      * input, variable or node that has NaN or an infinity, names it, and changes no variable.
