@@ -259,9 +259,9 @@ static bool is_taken(const pooling *p, const ebb_pools_join *options, uint32_t i
         types[i] = ebb_node_type(node_at(p, j.inputs[i]));
     const ebb_type *first = ebb_node_type(node_at(p, id));
     const bool is_grad = j.attrs == &j.grad_attrs;
-    const ebb_type results[2] = { *first, is_grad ? (ebb_type){ first->dtype,
-                                                                { 1, { first->shape.dims[0] } } }
-                                                  : *ebb_node_type(node_at(p, id + 1)) };
+    const ebb_type bias = { first->dtype, { 1, { first->shape.dims[0] } } };
+    const ebb_type *const results[2] = { first,
+                                         is_grad ? &bias : ebb_node_type(node_at(p, id + 1)) };
     return (!is_grad || j.grad_attrs.size.n > 0) &&
            options->takes(options->context, j.op, j.attrs, j.n_inputs, types, results);
 }

@@ -15,7 +15,7 @@ ebb_status ebb_pools_run(const ebb_graph *graph, const ebb_node *outputs, int64_
 typedef struct ebb_pools_join {
     /* Is there a kernel that is worth it? `results` are the types of both results, or of one. */
     bool (*takes)(void *context, const ebb_op *op, const void *attrs, int n_inputs,
-                  const ebb_type *const *inputs, const ebb_type *results);
+                  const ebb_type *const *inputs, const ebb_type *const *results);
     void *context;
     bool keep_updates;
 } ebb_pools_join;

@@ -1,53 +1,22 @@
 /* What follows convolutions and products into them, where a backend computes such ones. */
 #include "passes/rules.h"
-#include "runtime/runtime.h"
+#include "runtime/choose.h"
 
-static int best_score(const ebb_executable *e, const ebb_region *region)
-{
-    int best = EBB_SCORE_NONE;
-    for (int b = 0; b < e->n_backends; b++) {
-        const int score = e->backends[b]->score(e->backends[b], region);
-        best = score > best ? score : best;
-    }
-    return best;
-}
-
-enum { MOST_INPUTS = 4 }; /* of a node that the pass asks about */
-
-static int score_node(const ebb_executable *e, const ebb_op *op, const void *attrs,
-                      const ebb_node *inputs, int n_inputs, const ebb_type *type)
-{
-    ebb_operand operands[MOST_INPUTS];
-    for (int i = 0; i < n_inputs; i++) {
-        const ebb_type *input = ebb_node_type(inputs[i]);
-        operands[i] = (ebb_operand){ .type = input, .layout = ebb_layout_dense(&input->shape) };
-    }
-    const ebb_operand result = { .type = type, .layout = ebb_layout_dense(&type->shape) };
-    return best_score(e, &(ebb_region){ .op = op,
-                                        .attrs = attrs,
-                                        .n_inputs = n_inputs,
-                                        .n_results = 1,
-                                        .inputs = operands,
-                                        .results = &result,
-                                        .n_threads = e->n_threads });
-}
+enum { MOST_INPUTS = 4 }; /* of an anchor with what follows */
 
 /* True if a backend takes the anchor with what follows, better than by plain loops, and nobody
  * would rather have it alone. Those that are refused later are decomposed again. */
 static bool pays(void *context, const ebb_op *op, const void *attrs, const ebb_node *inputs,
                  int n_inputs, ebb_node instead)
 {
-    const ebb_executable *e = context;
-    const ebb_type *type = ebb_node_type(instead);
-    ebb_node old[MOST_INPUTS];
-    const int n_old = ebb_node_n_inputs(instead);
-    if (n_inputs > MOST_INPUTS || n_old > MOST_INPUTS)
+    const ebb_type *type = ebb_node_type(instead), *types[MOST_INPUTS];
+    int who;
+    if (n_inputs > MOST_INPUTS)
         return false;
-    for (int i = 0; i < n_old; i++)
-        old[i] = ebb_node_input(instead, i);
-    const int score = score_node(e, op, attrs, inputs, n_inputs, type);
-    return score > EBB_SCORE_REFERENCE &&
-           score >= score_node(e, ebb_node_op(instead), ebb_node_attrs(instead), old, n_old, type);
+    for (int i = 0; i < n_inputs; i++)
+        types[i] = ebb_node_type(inputs[i]);
+    const int score = ebb_choose_dense(context, op, attrs, n_inputs, types, &type, &who);
+    return score > EBB_SCORE_REFERENCE && score >= ebb_choose_node(context, instead, &who);
 }
 
 ebb_status ebb_executable_anchor(ebb_executable *e, ebb_dump *dump)

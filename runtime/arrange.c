@@ -29,11 +29,6 @@ ebb_operand ebb_operand_of(const ebb_lowering *l, uint32_t id)
     return operand;
 }
 
-ebb_operand ebb_operand_dense(const ebb_type *type)
-{
-    return (ebb_operand){ .type = type, .layout = ebb_layout_dense(&type->shape) };
-}
-
 static bool operand_is_dense(const ebb_operand *operand)
 {
     return ebb_layout_is_dense(&operand->layout, &operand->type->shape);

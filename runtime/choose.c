@@ -4,6 +4,11 @@
 
 #include <string.h>
 
+ebb_operand ebb_operand_dense(const ebb_type *type)
+{
+    return (ebb_operand){ .type = type, .layout = ebb_layout_dense(&type->shape) };
+}
+
 bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *region,
                       ebb_operand *inputs, ebb_layout *layouts, ebb_variant *variant)
 {
@@ -95,6 +100,7 @@ int ebb_choose_best(const ebb_executable *e, const ebb_variant *variants, int n_
                     int *backend)
 {
     int best = EBB_SCORE_NONE;
+    *backend = -1;
     for (int v = 0; v < n_variants; v++) {
         for (int b = 0; b < e->n_backends; b++) {
             const int score = score_variant(e, &variants[v], b);
@@ -105,6 +111,40 @@ int ebb_choose_best(const ebb_executable *e, const ebb_variant *variants, int n_
         }
     }
     return best;
+}
+
+int ebb_choose_dense(const ebb_executable *e, const ebb_op *op, const void *attrs, int n_inputs,
+                     const ebb_type *const *inputs, const ebb_type *const *results, int *backend)
+{
+    ebb_operand operands[EBB_MAX_PROGRAM_INPUTS];
+    ebb_variant only = { .backend = EBB_ANY_BACKEND };
+    *backend = -1;
+    if (n_inputs > EBB_MAX_PROGRAM_INPUTS)
+        return EBB_SCORE_NONE;
+    for (int i = 0; i < n_inputs; i++)
+        operands[i] = ebb_operand_dense(inputs[i]);
+    for (int r = 0; r < op->n_results; r++)
+        only.results[r] = ebb_operand_dense(results[r]);
+    only.region = (ebb_region){ .op = op,
+                                .attrs = attrs,
+                                .n_inputs = n_inputs,
+                                .n_results = op->n_results,
+                                .inputs = operands,
+                                .results = only.results,
+                                .n_threads = e->n_threads };
+    return ebb_choose_best(e, &only, 1, backend);
+}
+
+int ebb_choose_node(const ebb_executable *e, ebb_node node, int *backend)
+{
+    const ebb_op *op = ebb_node_op(node);
+    const int n = ebb_node_n_inputs(node);
+    const ebb_type *inputs[EBB_MAX_PROGRAM_INPUTS], *results[EBB_MAX_RESULTS];
+    for (int i = 0; i < n && i < EBB_MAX_PROGRAM_INPUTS; i++)
+        inputs[i] = ebb_node_type(ebb_node_input(node, i));
+    for (int r = 0; r < op->n_results; r++)
+        results[r] = ebb_node_type(ebb_graph_node(node.graph, node.id + (uint32_t)r));
+    return ebb_choose_dense(e, op, ebb_node_attrs(node), n, inputs, results, backend);
 }
 
 ebb_status ebb_choose_kernel(ebb_executable *e, const ebb_compile_env *env,

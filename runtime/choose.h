@@ -22,14 +22,22 @@ typedef struct ebb_variant {
 /* Nobody is asked: operands lie as no backend can read them. */
 enum { EBB_ANY_BACKEND = -1, EBB_NO_BACKEND = EBB_MAX_BACKENDS };
 
+ebb_operand ebb_operand_dense(const ebb_type *type);
+
 /* Fills variant->region.inputs, which is room for all inputs, and results with the wishes of a
  * backend; false: it has none for the region, or none that are possible. `layouts` is room for the
  * inputs; variant->home is there. */
 bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *region,
                       ebb_operand *inputs, ebb_layout *layouts, ebb_variant *variant);
-/* The best score for any of the variants, and who has it. */
+/* The best score for any of the variants, and who has it; -1: nobody takes any. */
 int ebb_choose_best(const ebb_executable *e, const ebb_variant *variants, int n_variants,
                     int *backend);
+/* The same for an op, all operands dense, of which these are the types. Nobody is asked about more
+ * than EBB_MAX_PROGRAM_INPUTS inputs. */
+int ebb_choose_dense(const ebb_executable *e, const ebb_op *op, const void *attrs, int n_inputs,
+                     const ebb_type *const *inputs, const ebb_type *const *results, int *backend);
+/* The same for a node (a first result). */
+int ebb_choose_node(const ebb_executable *e, ebb_node node, int *backend);
 
 /* A kernel of the backend with the highest score for any of the variants; among equals the variant
  * for which least is copied, then the first. UNSUPPORTED if nobody takes the region. */

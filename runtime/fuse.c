@@ -2,31 +2,15 @@
 #include "passes/fuse.h"
 #include "passes/pools.h"
 #include "passes/rules.h"
-#include "runtime/runtime.h"
+#include "runtime/choose.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* The highest score, and the backend that would get the region. */
-static int best_score(const ebb_executable *e, const ebb_region *region, int *backend)
-{
-    int best = EBB_SCORE_NONE;
-    *backend = -1;
-    for (int b = 0; b < e->n_backends; b++) {
-        const int score = e->backends[b]->score(e->backends[b], region);
-        if (score > best) {
-            best = score;
-            *backend = b;
-        }
-    }
-    return best;
-}
 
 /* True if a backend takes a program of this node alone, better than with plain loops, and nobody
  * would rather have the node as it is. */
 static bool may_fuse(void *context, ebb_node node)
 {
-    const ebb_executable *e = context;
     const ebb_op *op = ebb_node_op(node);
     const int32_t value = op->n_inputs;
     ebb_instruction instruction = { .op = op,
@@ -37,51 +21,27 @@ static bool may_fuse(void *context, ebb_node node)
                                   .instructions = &instruction,
                                   .results = &value };
     const ebb_fused_attrs attrs = { &program };
-    ebb_operand inputs[EBB_MAX_INSTRUCTION_INPUTS];
+    const ebb_type *inputs[EBB_MAX_INSTRUCTION_INPUTS], *result = ebb_node_type(node);
     for (int i = 0; i < op->n_inputs; i++) {
-        const ebb_type *type = ebb_node_type(ebb_node_input(node, i));
-        inputs[i] = (ebb_operand){ .type = type, .layout = ebb_layout_dense(&type->shape) };
+        inputs[i] = ebb_node_type(ebb_node_input(node, i));
         instruction.inputs[i] = i;
     }
-    const ebb_type *type = ebb_node_type(node);
-    const ebb_operand result = { .type = type, .layout = ebb_layout_dense(&type->shape) };
-    ebb_region region = { .op = &ebb_op_fused,
-                          .attrs = &attrs,
-                          .n_inputs = op->n_inputs,
-                          .n_results = 1,
-                          .inputs = inputs,
-                          .results = &result,
-                          .n_threads = e->n_threads };
     int fusing, taking;
-    const int fused = best_score(e, &region, &fusing);
+    const int fused =
+        ebb_choose_dense(context, &ebb_op_fused, &attrs, op->n_inputs, inputs, &result, &fusing);
     if (fused <= EBB_SCORE_REFERENCE)
         return false;
-    region.op = op;
-    region.attrs = ebb_node_attrs(node);
-    const int alone = best_score(e, &region, &taking);
+    const int alone = ebb_choose_node(context, node, &taking);
     return fused > alone || (fused == alone && fusing <= taking);
 }
 
 /* For ebb_pools_join. */
 static bool takes_joined(void *context, const ebb_op *op, const void *attrs, int n_inputs,
-                         const ebb_type *const *types, const ebb_type *results)
+                         const ebb_type *const *inputs, const ebb_type *const *results)
 {
-    ebb_executable *e = context;
-    ebb_operand inputs[3], outputs[2];
-    for (int i = 0; i < n_inputs; i++)
-        inputs[i] = (ebb_operand){ .type = types[i], .layout = ebb_layout_dense(&types[i]->shape) };
-    for (int r = 0; r < op->n_results; r++)
-        outputs[r] =
-            (ebb_operand){ .type = &results[r], .layout = ebb_layout_dense(&results[r].shape) };
-    const ebb_region region = { .op = op,
-                                .attrs = attrs,
-                                .n_inputs = n_inputs,
-                                .n_results = op->n_results,
-                                .inputs = inputs,
-                                .results = outputs,
-                                .n_threads = e->n_threads };
     int who;
-    return best_score(e, &region, &who) >= EBB_SCORE_NATIVE;
+    return ebb_choose_dense(context, op, attrs, n_inputs, inputs, results, &who) >=
+           EBB_SCORE_NATIVE;
 }
 
 /* A pass over the executable's graph. */

@@ -115,7 +115,7 @@ static int find_backend(const homes *h, const ebb_region *region, int input,
     wished[input].layout = *layout;
     ebb_region lies = *region;
     lies.inputs = wished;
-    int n = 1, who = -1;
+    int n = 1, who;
     for (int i = 0; i < EBB_MAX_VARIANTS; i++)
         v[i].home = NULL;
     v[0].backend = EBB_ANY_BACKEND;

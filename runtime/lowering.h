@@ -46,7 +46,6 @@ void *ebb_lowering_allocate(void *context, size_t size_bytes);
 ebb_value_view *ebb_value_view_of(const ebb_lowering *l, ebb_value value);
 /* The value of a node as it lies. */
 ebb_operand ebb_operand_of(const ebb_lowering *l, uint32_t id);
-ebb_operand ebb_operand_dense(const ebb_type *type);
 
 /* The region of a node with l->operands as inputs, and dense results. */
 ebb_region ebb_region_of(const ebb_lowering *l, ebb_node node,
