@@ -1,7 +1,8 @@
-/* Copies the live part of a graph; ops that were marked come as their decompositions. */
+/* Library ops that no backend takes, and the live part of a graph once more with the decompositions
+ * of those that were marked. */
 #define EBB_NO_LOCATIONS
 #include "graph/graph_build.h"
-#include "runtime/runtime.h"
+#include "runtime/choose.h"
 
 #include <string.h>
 
@@ -94,4 +95,22 @@ ebb_status ebb_graph_decompose(const ebb_graph *graph, const uint8_t *live, cons
     else
         *result = to;
     return status;
+}
+
+int64_t ebb_executable_find_library(ebb_executable *e, const uint8_t *live, uint8_t *replace)
+{
+    /* Plain loops keep an op whole where there is nothing else; beside backends that may take its
+     * parts they would be far slower than those. */
+    const int enough = e->n_backends > 1 ? EBB_SCORE_REFERENCE + 1 : EBB_SCORE_REFERENCE;
+    int64_t n_found = 0;
+    for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph); id++) {
+        const ebb_node node = ebb_graph_node(e->graph, id);
+        int who;
+        if (!live[id] || !ebb_node_op(node)->decompose ||
+            ebb_node_n_inputs(node) > EBB_MAX_PROGRAM_INPUTS)
+            continue;
+        replace[id] = ebb_choose_node(e, node, &who) < enough;
+        n_found += replace[id];
+    }
+    return n_found;
 }

@@ -596,30 +596,3 @@ void ebb_executable_unlower(ebb_executable *e)
     e->n_moves = 0;
     e->stats.n_views = 0;
 }
-
-int64_t ebb_executable_find_library(ebb_executable *e, const uint8_t *live, uint8_t *replace)
-{
-    enum { MOST_INPUTS = EBB_MAX_PROGRAM_INPUTS };
-    /* Plain loops keep an op whole where there is nothing else; beside backends that may take its
-     * parts they would be far slower than those. */
-    const int enough = e->n_backends > 1 ? EBB_SCORE_REFERENCE + 1 : EBB_SCORE_REFERENCE;
-    int64_t n_found = 0;
-    for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph); id++) {
-        ebb_node node = ebb_graph_node(e->graph, id);
-        const ebb_op *op = ebb_node_op(node);
-        int n = ebb_node_n_inputs(node);
-        if (!live[id] || !op->decompose || n > MOST_INPUTS)
-            continue;
-        ebb_operand inputs[MOST_INPUTS], results[EBB_MAX_RESULTS];
-        for (int i = 0; i < n; i++)
-            inputs[i] = ebb_operand_dense(ebb_node_type(ebb_node_input(node, i)));
-        ebb_lowering l = { .e = e, .live = live, .operands = inputs };
-        ebb_region region = ebb_region_of(&l, node, results);
-        bool is_taken = false;
-        for (int b = 0; b < e->n_backends && !is_taken; b++)
-            is_taken = e->backends[b]->score(e->backends[b], &region) >= enough;
-        replace[id] = !is_taken;
-        n_found += !is_taken;
-    }
-    return n_found;
-}
