@@ -164,6 +164,28 @@ bool ebb_layout_is_dense(const ebb_layout *layout, const ebb_shape *shape)
     return true;
 }
 
+int64_t ebb_layout_block(const ebb_layout *layout, int axis)
+{
+    int64_t n = 1;
+    for (int b = 0; b < layout->n_blocks; b++)
+        if (layout->blocks[b].axis == axis)
+            n *= layout->blocks[b].size;
+    return n;
+}
+
+bool ebb_layout_agrees(const ebb_layout *a, const ebb_layout *b, const ebb_shape *shape)
+{
+    if (a->n_blocks != b->n_blocks)
+        return false;
+    for (int i = 0; i < a->n_blocks; i++)
+        if (a->blocks[i].axis != b->blocks[i].axis || a->blocks[i].size != b->blocks[i].size)
+            return false;
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->dims[i] > ebb_layout_block(a, i) && a->strides[i] != b->strides[i])
+            return false;
+    return true;
+}
+
 const char *ebb_shape_text(const ebb_shape *shape, char text[EBB_TYPE_TEXT_BYTES])
 {
     if (shape->rank < 0 || shape->rank > EBB_MAX_RANK) {

@@ -3,16 +3,6 @@
 
 #include "ops/build.h"
 
-/* How many neighbors along `axis` one step of the outer part is: 1 without blocks. */
-static int64_t outer_step(const ebb_layout *layout, int axis)
-{
-    int64_t step = 1;
-    for (int b = 0; b < layout->n_blocks; b++)
-        if (layout->blocks[b].axis == axis)
-            step *= layout->blocks[b].size;
-    return step;
-}
-
 /* The part that block `index` is, and its stride. */
 static ebb_part block_part(const ebb_layout *layout, int index, int64_t *stride)
 {
@@ -40,7 +30,7 @@ bool ebb_order_find(const ebb_layout *layout, const ebb_shape *shape, ebb_order 
     if (layout->offset != 0 || order->rank > EBB_MAX_RANK)
         return false;
     for (int i = 0; i < n; i++) { /* by strides, equal ones as they stand */
-        const int64_t step = outer_step(layout, i);
+        const int64_t step = ebb_layout_block(layout, i);
         int at = i;
         if (shape->dims[i] % step != 0)
             return false;
@@ -73,7 +63,7 @@ ebb_shape ebb_order_shape(const ebb_order *order)
 /* The stride of a part of a dimension; false: blocks cut it. */
 static bool part_stride(const ebb_layout *layout, const ebb_part *part, int64_t *stride)
 {
-    int64_t step = outer_step(layout, part->axis);
+    int64_t step = ebb_layout_block(layout, part->axis);
     if (part->size == 1) {
         *stride = layout->strides[part->axis];
         return true;
@@ -118,26 +108,13 @@ ebb_layout ebb_order_permute_back(const ebb_order *order, const ebb_layout *layo
     return back;
 }
 
-bool ebb_layout_agrees(const ebb_layout *a, const ebb_layout *b, const ebb_shape *shape)
-{
-    if (a->n_blocks != b->n_blocks)
-        return false;
-    for (int i = 0; i < a->n_blocks; i++)
-        if (a->blocks[i].axis != b->blocks[i].axis || a->blocks[i].size != b->blocks[i].size)
-            return false;
-    for (int i = 0; i < shape->rank; i++)
-        if (shape->dims[i] > outer_step(a, i) && a->strides[i] != b->strides[i])
-            return false;
-    return true;
-}
-
 int64_t ebb_layout_place(const ebb_layout *layout, const ebb_shape *shape, int64_t index)
 {
     int64_t place = 0;
     for (int i = shape->rank - 1; i >= 0; i--) {
         const int64_t at = index % shape->dims[i];
         index /= shape->dims[i];
-        place += at / outer_step(layout, i) * layout->strides[i];
+        place += at / ebb_layout_block(layout, i) * layout->strides[i];
         for (int b = 0; b < layout->n_blocks; b++) {
             int64_t stride;
             const ebb_part part = block_part(layout, b, &stride);
@@ -152,7 +129,7 @@ ebb_order ebb_order_split(const ebb_layout *layout, const ebb_shape *shape)
 {
     ebb_order order = { .n_blocks = 0 };
     for (int i = 0; i < shape->rank; i++) {
-        const int64_t step = outer_step(layout, i);
+        const int64_t step = ebb_layout_block(layout, i);
         int64_t stride;
         order.parts[order.rank++] = (ebb_part){ i, shape->dims[i] / step, step };
         for (int b = 0; b < layout->n_blocks; b++)

@@ -30,9 +30,6 @@ bool ebb_order_permute(const ebb_order *order, const ebb_layout *layout, ebb_lay
 /* Of a layout without blocks; with blocks in the order, of the dense one. */
 ebb_layout ebb_order_permute_back(const ebb_order *order, const ebb_layout *layout);
 
-/* Each element lies where it lies in the other one, seen from element [0,0,..]. */
-bool ebb_layout_agrees(const ebb_layout *a, const ebb_layout *b, const ebb_shape *shape);
-
 /* Of the element with number `index` in row-major order, seen from element [0,0,..]. */
 int64_t ebb_layout_place(const ebb_layout *layout, const ebb_shape *shape, int64_t index);
 /* Copies between row-major order and a layout; `from` and `to` are element [0,0,..]. One that is

@@ -52,24 +52,6 @@ static const dnnl_format_tag_t tags[2][3][N_TAGS] = {
 };
 /* clang-format on */
 
-static bool is_same(const ebb_layout *a, const ebb_layout *b, const ebb_shape *shape)
-{
-    int64_t blocks[EBB_MAX_RANK];
-    for (int i = 0; i < shape->rank; i++)
-        blocks[i] = 1;
-    if (a->n_blocks != b->n_blocks)
-        return false;
-    for (int i = 0; i < a->n_blocks; i++) {
-        if (a->blocks[i].axis != b->blocks[i].axis || a->blocks[i].size != b->blocks[i].size)
-            return false;
-        blocks[a->blocks[i].axis] *= a->blocks[i].size;
-    }
-    for (int i = 0; i < shape->rank; i++)
-        if (shape->dims[i] > blocks[i] && a->strides[i] != b->strides[i])
-            return false;
-    return true;
-}
-
 dnnl_status_t ebb_onednn_describe_blocks(const ebb_layout *layout, int64_t groups,
                                          const ebb_shape *shape, dn_desc *desc)
 {
@@ -85,7 +67,7 @@ dnnl_status_t ebb_onednn_describe_blocks(const ebb_layout *layout, int64_t group
         if (dn_desc_tagged(desc, shape->rank + front, dims, dnnl_f32, list[i]) != dnnl_success)
             continue;
         if (ebb_onednn_layout_of(dn_desc_view(desc), groups, shape, &made) &&
-            is_same(&made, layout, shape))
+            ebb_layout_agrees(&made, layout, shape))
             return dnnl_success;
         dn_desc_finish(desc);
     }

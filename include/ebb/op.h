@@ -131,6 +131,10 @@ EBB_API bool ebb_layout_is_dense(const ebb_layout *layout, const ebb_shape *shap
 /* [batch, channels, ...] with the channels innermost, as convolutions like it; dense below rank 3.
  */
 EBB_API ebb_layout ebb_layout_channels_last(const ebb_shape *shape);
+/* Elements along `axis` that lie in one block: 1 without blocks. */
+EBB_API int64_t ebb_layout_block(const ebb_layout *layout, int axis);
+/* True if each element lies where it lies in the other one, seen from element [0,0,..]. */
+EBB_API bool ebb_layout_agrees(const ebb_layout *a, const ebb_layout *b, const ebb_shape *shape);
 
 /* ---- the rules ---- */
 
