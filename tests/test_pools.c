@@ -224,6 +224,26 @@ START_TEST(joins_forward)
 }
 END_TEST
 
+/* Not a sample of the op: the kernel is asked about it, and there is nothing to divide. */
+START_TEST(no_filters)
+{
+    float x[16 * 8 * 8] = { 0 }, nothing[1] = { 0 };
+    ebb_graph *g = ebb_graph_create("no filters");
+    const ebb_node in = ebb_input(g, "x", EBB_F32, EBB_SHAPE(16, 1, 8, 8));
+    const ebb_node w = ebb_input(g, "w", EBB_F32, EBB_SHAPE(0, 1, 3, 3));
+    const ebb_node c = ebb_conv2d(in, w, EBB_NONE, (ebb_conv_attrs){ 0 });
+    const ebb_node y = ebb_max_pool(c, (ebb_pool_attrs){ .window = EBB_INTS(2, 2) });
+    const ebb_shape expected = EBB_SHAPE(16, 0, 3, 3);
+    ck_assert(ebb_shape_equal(&ebb_node_type(y)->shape, &expected));
+    ebb_executable *e =
+        compile_with(g, &(ebb_compile_options){ .fetches = &y, .n_fetches = 1, .n_threads = 2 });
+    run(e, (ebb_feed[]){ FEED(in, x), FEED(w, nothing) }, 2, &FETCH(y, nothing), 1);
+    ck_assert_int_eq(count_steps(e, "conv_max_pool"), 0);
+    ebb_executable_destroy(e);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("pools");
@@ -232,6 +252,7 @@ int main(void)
     tcase_add_loop_test(tcase, same_bits, 0, 2 * (int)(sizeof windows / sizeof *windows));
     tcase_add_loop_test(tcase, joined_is_unjoined, 0, 4);
     tcase_add_loop_test(tcase, joins_forward, 0, 5);
+    tcase_add_test(tcase, no_filters);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
