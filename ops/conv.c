@@ -360,14 +360,6 @@ typedef struct loops {
 } loops;
 
 /* Where spatial index i of three dimensions lies, of sizes `sizes`. */
-static void split_index(int64_t at, const int64_t *sizes, int64_t *index)
-{
-    for (int d = EBB_MAX_SPATIAL - 1; d >= 0; d--) {
-        index[d] = at % sizes[d];
-        at /= sizes[d];
-    }
-}
-
 static int64_t join_index(const int64_t *index, const int64_t *sizes)
 {
     return (index[0] * sizes[1] + index[1]) * sizes[2] + index[2];
@@ -380,7 +372,7 @@ static double sum_output(const loops *l, int64_t n, int64_t filter, int64_t plac
     const ebb_window *w = &conv->w;
     const int64_t group = filter / conv->filters;
     int64_t at[3], first[3], last[3], k[3];
-    split_index(place, w->count, at);
+    ebb_window_split(place, w->count, at);
     for (int d = 0; d < 3; d++)
         ebb_window_taps(w, d, at[d], &first[d], &last[d]);
     double sum = 0;
@@ -409,7 +401,7 @@ static double sum_input(const loops *l, int64_t n, int64_t channel, int64_t plac
     const ebb_window *w = &conv->w;
     const int64_t group = channel / conv->channels, c = channel % conv->channels;
     int64_t at[3], k[3], p[3];
-    split_index(place, w->size, at);
+    ebb_window_split(place, w->size, at);
     double sum = 0;
     for (k[0] = 0; k[0] < w->window[0]; k[0]++)
         for (k[1] = 0; k[1] < w->window[1]; k[1]++)
@@ -441,7 +433,7 @@ static double sum_weight(const loops *l, int64_t filter, int64_t c, int64_t tap)
     const ebb_window *w = &conv->w;
     const int64_t group = filter / conv->filters;
     int64_t k[3], p[3], at[3];
-    split_index(tap, w->window, k);
+    ebb_window_split(tap, w->window, k);
     double sum = 0;
     for (int64_t n = 0; n < conv->batch; n++) {
         const int64_t x_plane = (n * conv->groups + group) * conv->channels + c;

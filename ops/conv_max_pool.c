@@ -65,14 +65,6 @@ typedef struct loops {
     ebb_dtype dtype;
 } loops;
 
-static void split_index(int64_t at, const int64_t *sizes, int64_t *index)
-{
-    for (int d = EBB_MAX_SPATIAL - 1; d >= 0; d--) {
-        index[d] = at % sizes[d];
-        at /= sizes[d];
-    }
-}
-
 /* The convolution at one place, rounded as its result would be. */
 static double convolve_at(const loops *l, int64_t b, int64_t o, const int64_t *place)
 {
@@ -86,7 +78,7 @@ static double convolve_at(const loops *l, int64_t b, int64_t o, const int64_t *p
             const int64_t plane = (b * conv->groups + group) * conv->channels + c;
             int64_t tap[EBB_MAX_SPATIAL], index = 0;
             bool is_inside = true;
-            split_index(k, w->window, tap);
+            ebb_window_split(k, w->window, tap);
             for (int d = 0; d < EBB_MAX_SPATIAL; d++) {
                 const int64_t at = place[d] * w->stride[d] + tap[d] * w->dilation[d] - w->begin[d];
                 is_inside = is_inside && at >= 0 && at < w->size[d];
@@ -112,11 +104,11 @@ static ebb_status eval_both(const ebb_eval *eval)
         const int64_t plane = i / p->n_counts;
         double most = -(double)INFINITY;
         int64_t place[EBB_MAX_SPATIAL], best = -1;
-        split_index(i % p->n_counts, p->count, place);
+        ebb_window_split(i % p->n_counts, p->count, place);
         for (int64_t k = 0; k < p->n_taps; k++) {
             int64_t tap[EBB_MAX_SPATIAL], at[EBB_MAX_SPATIAL];
             bool is_inside = true;
-            split_index(k, p->window, tap);
+            ebb_window_split(k, p->window, tap);
             for (int d = 0; d < EBB_MAX_SPATIAL; d++) {
                 at[d] = place[d] * p->stride[d] + tap[d] * p->dilation[d] - p->begin[d];
                 is_inside = is_inside && at[d] >= 0 && at[d] < p->size[d];
@@ -138,18 +130,8 @@ static ebb_status eval_both(const ebb_eval *eval)
 /* ---- data ---- */
 
 /* clang-format off */
-#define FIELD(name, member, kind, text)                                                            \
-    { name, EBB_ATTR_##kind, offsetof(ebb_conv_max_pool_attrs, member), text, NULL }
 static const ebb_attr_field fields[] = {
-    FIELD("stride", conv.stride, INTS, "of conv"),
-    FIELD("padding", conv.padding, INTS, "of conv"),
-    FIELD("dilation", conv.dilation, INTS, "of conv"),
-    FIELD("groups", conv.groups, I64, "of conv"),
-    FIELD("pool_window", pool.window, INTS, "of max_pool"),
-    FIELD("pool_stride", pool.stride, INTS, "of max_pool"),
-    FIELD("pool_padding", pool.padding, INTS, "of max_pool"),
-    FIELD("pool_dilation", pool.dilation, INTS, "of max_pool"),
-    FIELD("pool_ceil_mode", pool.ceil_mode, BOOL, "of max_pool"),
+    EBB_CONV_POOL_FIELDS(ebb_conv_max_pool_attrs),
     { 0 },
 };
 

@@ -146,14 +146,6 @@ static loops read_loops(const ebb_eval *eval)
     return l;
 }
 
-static void split_index(int64_t at, const int64_t *sizes, int64_t *index)
-{
-    for (int d = EBB_MAX_SPATIAL - 1; d >= 0; d--) {
-        index[d] = at % sizes[d];
-        at /= sizes[d];
-    }
-}
-
 /* Where in x, in front of tap 0, the convolution's window lies that window i of a plane of dy has
  * as its maximum; false: nowhere. */
 static bool find_start(const loops *l, int64_t plane, int64_t i, int64_t *start)
@@ -165,8 +157,8 @@ static bool find_start(const loops *l, int64_t plane, int64_t i, int64_t *start)
     int64_t place[3], tap[3];
     if (number < 0 || number >= p->n_taps)
         return false;
-    split_index(i, p->count, place);
-    split_index(number, p->window, tap);
+    ebb_window_split(i, p->count, place);
+    ebb_window_split(number, p->window, tap);
     for (int d = 0; d < EBB_MAX_SPATIAL; d++) {
         const int64_t y = place[d] * p->stride[d] + tap[d] * p->dilation[d] - p->begin[d];
         if (y < 0 || y >= c->count[d])
@@ -180,7 +172,7 @@ static bool find_start(const loops *l, int64_t plane, int64_t i, int64_t *start)
 static int64_t find_tap(const ebb_window *c, const int64_t *start, int64_t k)
 {
     int64_t tap[3], index = 0;
-    split_index(k, c->window, tap);
+    ebb_window_split(k, c->window, tap);
     for (int d = 0; d < EBB_MAX_SPATIAL; d++) {
         const int64_t at = start[d] + tap[d] * c->dilation[d];
         if (at < 0 || at >= c->size[d])
@@ -259,19 +251,10 @@ static ebb_status eval_input_grad(const ebb_eval *eval)
 /* ---- data ---- */
 
 /* clang-format off */
-#define FIELD(name, member, kind, text)                                                            \
-    { name, EBB_ATTR_##kind, offsetof(ebb_pooled_conv_attrs, member), text, NULL }
 static const ebb_attr_field fields[] = {
-    FIELD("stride", conv.stride, INTS, "of conv"),
-    FIELD("padding", conv.padding, INTS, "of conv"),
-    FIELD("dilation", conv.dilation, INTS, "of conv"),
-    FIELD("groups", conv.groups, I64, "of conv"),
-    FIELD("pool_window", pool.window, INTS, "of max_pool"),
-    FIELD("pool_stride", pool.stride, INTS, "of max_pool"),
-    FIELD("pool_padding", pool.padding, INTS, "of max_pool"),
-    FIELD("pool_dilation", pool.dilation, INTS, "of max_pool"),
-    FIELD("pool_ceil_mode", pool.ceil_mode, BOOL, "of max_pool"),
-    FIELD("size", size, INTS, "spatial sizes of the first result"),
+    EBB_CONV_POOL_FIELDS(ebb_pooled_conv_attrs),
+    { "size", EBB_ATTR_INTS, offsetof(ebb_pooled_conv_attrs, size),
+      "spatial sizes of the first result", NULL },
     { 0 },
 };
 

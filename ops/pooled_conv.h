@@ -17,6 +17,22 @@ typedef struct ebb_conv_max_pool_attrs {
     ebb_pool_attrs pool;
 } ebb_conv_max_pool_attrs;
 
+/* Rows of a table of attributes, for a struct that begins as both do. */
+/* clang-format off */
+#define EBB_CONV_POOL_FIELD(type, name, member, kind, text)                                        \
+    { name, EBB_ATTR_##kind, offsetof(type, member), text, NULL }
+#define EBB_CONV_POOL_FIELDS(type)                                                                 \
+    EBB_CONV_POOL_FIELD(type, "stride", conv.stride, INTS, "of conv"),                             \
+    EBB_CONV_POOL_FIELD(type, "padding", conv.padding, INTS, "of conv"),                           \
+    EBB_CONV_POOL_FIELD(type, "dilation", conv.dilation, INTS, "of conv"),                         \
+    EBB_CONV_POOL_FIELD(type, "groups", conv.groups, I64, "of conv"),                              \
+    EBB_CONV_POOL_FIELD(type, "pool_window", pool.window, INTS, "of max_pool"),                    \
+    EBB_CONV_POOL_FIELD(type, "pool_stride", pool.stride, INTS, "of max_pool"),                    \
+    EBB_CONV_POOL_FIELD(type, "pool_padding", pool.padding, INTS, "of max_pool"),                  \
+    EBB_CONV_POOL_FIELD(type, "pool_dilation", pool.dilation, INTS, "of max_pool"),                \
+    EBB_CONV_POOL_FIELD(type, "pool_ceil_mode", pool.ceil_mode, BOOL, "of max_pool")
+/* clang-format on */
+
 /* Of a node or region whose types are good: the first two inputs and the first result. */
 void ebb_conv_max_pool_read(const ebb_conv_max_pool_attrs *attrs, const ebb_shape *const inputs[2],
                             const ebb_shape *result, ebb_conv *conv, ebb_pool *pool);

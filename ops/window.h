@@ -69,4 +69,14 @@ static inline void ebb_window_taps(const ebb_window *w, int d, int64_t index, in
         *first = *last;
 }
 
+/* Number `at` in row-major order, along each dimension of these sizes. */
+static inline void ebb_window_split(int64_t at, const int64_t sizes[EBB_MAX_SPATIAL],
+                                    int64_t index[EBB_MAX_SPATIAL])
+{
+    for (int d = EBB_MAX_SPATIAL - 1; d >= 0; d--) {
+        index[d] = at % sizes[d];
+        at /= sizes[d];
+    }
+}
+
 #endif
