@@ -12,8 +12,7 @@ enum {
     MOST_FILTERS = 64,
     MOST_SCRATCH_BYTES = 1 << 20, /* of a thread: half of a second-level cache */
     ENOUGH_WORK = 65536,          /* multiply-adds that take about 4 us */
-    SIDE = EBB_TRANSPOSED_NEAR,   /* of a square that is transposed */
-    MOST_MOVED = SIDE
+    SIDE = EBB_TRANSPOSED_NEAR    /* of a square that is transposed */
 };
 
 typedef struct forward_state {
@@ -27,7 +26,7 @@ typedef struct forward_state {
     int64_t column, row, n_image; /* of the image with its padding; all of it */
     int64_t filters;              /* of one place, all lanes */
     int64_t sum_step, n_sums, n_pooled;
-    int64_t n_blocks; /* of filters */
+    int64_t n_batches, n_blocks; /* of IMAGES images; of filters */
     int64_t *taps, *pool_offsets;
     int32_t *pool_taps;
     int64_t n_channel_taps;
@@ -49,6 +48,7 @@ static void read_region(const ebb_region *region, forward_state *s)
     s->filters = s->conv.filters * IMAGES;
     s->n_pooled = p->n_counts * s->filters;
     s->n_channel_taps = s->conv.channels * c->n_taps;
+    s->n_batches = (s->conv.batch + IMAGES - 1) / IMAGES;
     s->n_blocks = (s->conv.filters + EBB_LANE_FILTERS - 1) / EBB_LANE_FILTERS;
     s->sum_step = s->n_blocks > 0 ? (s->conv.filters + s->n_blocks - 1) / s->n_blocks * IMAGES : 0;
     s->n_sums = p->window[1] * s->n_places * s->sum_step;
@@ -79,7 +79,7 @@ static int score_forward(const ebb_region *region)
         is_plain = is_plain && p->dilation[d] == 1 && p->begin[d] == 0 && p->end[d] == 0 &&
                    (p->count[d] - 1) * p->stride[d] + p->window[d] <= c->count[d];
     /* At most a quarter of the lanes may be idle, and no row may be computed twice. */
-    const int64_t lanes = (s.conv.batch + IMAGES - 1) / IMAGES * IMAGES;
+    const int64_t lanes = s.n_batches * IMAGES;
     const bool pays = s.conv.channels <= MOST_CHANNELS && s.conv.filters <= MOST_FILTERS &&
                       s.thread_bytes <= MOST_SCRATCH_BYTES && lanes * 3 <= s.conv.batch * 4 &&
                       p->stride[1] >= p->window[1];
@@ -193,15 +193,14 @@ static void give_run(const work *w, int64_t from, int64_t step, int64_t n, int64
 {
     const forward_state *s = w->s;
     float *y = (float *)w->call->results[0] + w->first * s->y_batch + to;
-    for (int64_t i = 0; i < n; i += MOST_MOVED) {
+    for (int64_t i = 0; i < n; i += SIDE) {
         const int64_t at = i + SIDE > n && n > SIDE ? n - SIDE : i;
-        s->isa->move->transpose(
-            &(ebb_transposed){ .from = w->pooled + from + at * step,
-                               .to = y + at,
-                               .from_last = step,
-                               .to_near = s->y_batch,
-                               .n_near = w->n_images,
-                               .n_last = n - at < MOST_MOVED ? n - at : MOST_MOVED });
+        s->isa->move->transpose(&(ebb_transposed){ .from = w->pooled + from + at * step,
+                                                   .to = y + at,
+                                                   .from_last = step,
+                                                   .to_near = s->y_batch,
+                                                   .n_near = w->n_images,
+                                                   .n_last = n - at < SIDE ? n - at : SIDE });
     }
     if (s->gives_where)
         s->isa->lane_conv->split_bytes(n, w->n_images, w->where + from, step,
@@ -233,12 +232,12 @@ static void run_part(void *context, int index, int n)
     w.where = (uint8_t *)(w.pooled + s->n_pooled);
     const int64_t rows = s->pool.w.count[1];
     int64_t begin, end;
-    ebb_parallel_part((s->conv.batch + IMAGES - 1) / IMAGES * rows, index, n, &begin, &end);
+    ebb_parallel_part(s->n_batches * rows, index, n, &begin, &end);
     memset(w.image, 0, (size_t)s->n_image * sizeof(float));
     while (begin < end) {
-        const int64_t block = begin / rows, first = begin % rows;
-        const int64_t last = rows < end - block * rows ? rows : end - block * rows;
-        take_images(&w, block * IMAGES);
+        const int64_t batch = begin / rows, first = begin % rows;
+        const int64_t last = rows < end - batch * rows ? rows : end - batch * rows;
+        take_images(&w, batch * IMAGES);
         for (int64_t row = first; row < last; row++)
             compute_row(&w, row);
         give_rows(&w, first, last);
@@ -255,11 +254,6 @@ static ebb_status run_forward(const ebb_call *call)
 }
 
 /* ---- planning ---- */
-
-static size_t round_up(size_t bytes)
-{
-    return (bytes + EBB_ALIGNMENT - 1) / EBB_ALIGNMENT * EBB_ALIGNMENT;
-}
 
 static bool fill_taps(const ebb_region *region, const ebb_compile_env *env, forward_state *s)
 {
@@ -301,9 +295,10 @@ static ebb_status compile_forward(const ebb_region *region, const ebb_compile_en
     s->has_padding = s->n_image != s->conv.w.n_sizes * s->column;
     s->gives_last = ebb_channels_lie_last(&region->results[0]);
     s->y_batch = s->conv.filters * s->pool.w.n_counts;
-    s->table_bytes = round_up((size_t)(s->conv.filters * (s->n_channel_taps + 1)) * sizeof(float));
-    s->thread_bytes = round_up(s->thread_bytes);
-    const int64_t n_tasks = (s->conv.batch + IMAGES - 1) / IMAGES * s->pool.w.count[1];
+    s->table_bytes =
+        ebb_native_round_up((size_t)(s->conv.filters * (s->n_channel_taps + 1)) * sizeof(float));
+    s->thread_bytes = ebb_native_round_up(s->thread_bytes);
+    const int64_t n_tasks = s->n_batches * s->pool.w.count[1];
     s->n_threads = ebb_native_threads(region,
                                       s->conv.batch * s->conv.filters * s->n_channel_taps *
                                           s->n_places * s->pool.w.count[1] * s->pool.w.window[1],

@@ -370,17 +370,12 @@ static void choose_tile(making *m)
     }
 }
 
-static size_t round_up(size_t bytes)
-{
-    return (bytes + EBB_ALIGNMENT - 1) / EBB_ALIGNMENT * EBB_ALIGNMENT;
-}
-
 /* Slots, then buffers of inputs. One line between them: tiles are powers of two, and addresses that
  * agree in their last bits wait for each other. */
 static void lay_out_scratch(making *m)
 {
     fused_state *s = m->state;
-    s->slot_bytes = round_up((size_t)s->tile * m->widest) + EBB_ALIGNMENT;
+    s->slot_bytes = ebb_native_round_up((size_t)s->tile * m->widest) + EBB_ALIGNMENT;
     size_t at = (size_t)m->n_slots * s->slot_bytes;
     for (int i = 0; i < s->n_inputs; i++) {
         input *in = &s->inputs[i];
@@ -388,9 +383,9 @@ static void lay_out_scratch(making *m)
         if (in->kind == EBB_OPERAND_DENSE)
             continue;
         in->buffer = at;
-        at += round_up((size_t)s->tile * bytes) + EBB_ALIGNMENT;
+        at += ebb_native_round_up((size_t)s->tile * bytes) + EBB_ALIGNMENT;
         if (in->kind == EBB_OPERAND_PERIODIC)
-            at += round_up((size_t)in->walk.dims[1] * bytes);
+            at += ebb_native_round_up((size_t)in->walk.dims[1] * bytes);
     }
     s->thread_bytes = at;
 }

@@ -30,6 +30,12 @@ bool ebb_native_is_map(const ebb_op *op);
 /* Zeroed memory that lives as long as the kernel; NULL with a message. */
 void *ebb_native_allocate(const ebb_region *region, const ebb_compile_env *env, size_t size_bytes);
 
+/* To a multiple of EBB_ALIGNMENT: for the parts of scratch memory. */
+static inline size_t ebb_native_round_up(size_t size_bytes)
+{
+    return (size_bytes + EBB_ALIGNMENT - 1) / EBB_ALIGNMENT * EBB_ALIGNMENT;
+}
+
 bool ebb_native_all_dense(const ebb_region *region);
 
 /* Results from this size on are written past the caches: little of them would stay there until they

@@ -289,11 +289,6 @@ static image_strides read_strides(const ebb_operand *operand)
     return (image_strides){ strides[0], strides[1], strides[2], strides[3] };
 }
 
-static size_t round_up(size_t bytes)
-{
-    return (bytes + EBB_ALIGNMENT - 1) / EBB_ALIGNMENT * EBB_ALIGNMENT;
-}
-
 static ebb_status compile_pooled(const ebb_region *region, const ebb_compile_env *env,
                                  ebb_kernel *kernel)
 {
@@ -326,11 +321,11 @@ static ebb_status compile_pooled(const ebb_region *region, const ebb_compile_env
                            : t * s->n_rows * s->n_vectors * 16;
     const int64_t n_list = n > s->conv.filters ? n : s->conv.filters;
     const int64_t n_sums = s->n_rows * s->n_vectors * 16;
-    s->list_bytes = round_up((size_t)(n_list + 1) * sizeof(void *));
+    s->list_bytes = ebb_native_round_up((size_t)(n_list + 1) * sizeof(void *));
     s->sums_bytes = s->gives_weights ? (size_t)(s->conv.filters * n_sums) * sizeof(float) : 0;
-    s->table_bytes = round_up(s->table_bytes);
-    s->thread_bytes = round_up(2 * s->list_bytes + (size_t)s->conv.filters * 8 +
-                               (size_t)s->n_image * sizeof(float) + s->sums_bytes) +
+    s->table_bytes = ebb_native_round_up(s->table_bytes);
+    s->thread_bytes = ebb_native_round_up(2 * s->list_bytes + (size_t)s->conv.filters * 8 +
+                                          (size_t)s->n_image * sizeof(float) + s->sums_bytes) +
                       EBB_ALIGNMENT;
     s->n_threads = ebb_native_threads(
         region, s->conv.batch * n * s->conv.filters * s->n_rows * s->n_vectors, ENOUGH_WORK);
