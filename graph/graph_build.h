@@ -41,10 +41,10 @@ ebb_logger ebb_graph_logger(const ebb_graph *graph);
 ebb_status ebb_graph_report(ebb_graph *graph, ebb_status status, const char *format, ...)
     EBB_PRINTF(3, 4);
 
+enum { EBB_MARK_UNREAD = 255 };
 /* Marks in used[0..n_nodes] (bytes, by id; zeroed by the caller) everything that `outputs` need,
  * further results of an op together with the first: those that nothing reads with
  * EBB_MARK_UNREAD, all else with 1. Linear, without recursion. */
-enum { EBB_MARK_UNREAD = 255 };
 void ebb_graph_mark(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
                     uint8_t *used);
 

@@ -180,7 +180,7 @@ static void ask(const homes *h, ebb_node node)
     }
 }
 
-ebb_status ebb_homes_choose(ebb_lowering *l, const uint8_t *live)
+ebb_status ebb_homes_choose(ebb_lowering *l)
 {
     ebb_executable *e = l->e;
     homes h = { .l = l, .e = e };
@@ -194,7 +194,7 @@ ebb_status ebb_homes_choose(ebb_lowering *l, const uint8_t *live)
     /* Winograd, if it may be chosen, wants plain weights. */
     const bool may_choose = !e->tuner || e->tuner->conv_error <= 0;
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph) && may_choose; id++)
-        if (live[id])
+        if (l->live[id])
             ask(&h, ebb_graph_node(e->graph, id));
     for (uint32_t i = 0; i < e->n_variables; i++) {
         const uint32_t root = find_group(&h, i);

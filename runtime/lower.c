@@ -418,7 +418,7 @@ static ebb_status add_source(ebb_lowering *l, uint32_t id, ebb_buffer_kind kind,
     return EBB_OK;
 }
 
-static ebb_status lower_sources(ebb_lowering *l, const uint8_t *live)
+static ebb_status lower_sources(ebb_lowering *l)
 {
     ebb_executable *e = l->e;
     ebb_status status = EBB_OK;
@@ -435,19 +435,18 @@ static ebb_status lower_sources(ebb_lowering *l, const uint8_t *live)
     }
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph) && !status; id++) {
         uint32_t buffer = EBB_NO_BUFFER;
-        if (live[id] && ebb_node_op(ebb_graph_node(e->graph, id)) == &ebb_op_constant)
+        if (l->live[id] && ebb_node_op(ebb_graph_node(e->graph, id)) == &ebb_op_constant)
             status = add_source(l, id, EBB_BUFFER_CONSTANT, id, true, &buffer);
     }
     return status;
 }
 
-static ebb_status lower_nodes(ebb_lowering *l, const uint8_t *live, uint8_t *refused,
-                              int64_t *n_refused)
+static ebb_status lower_nodes(ebb_lowering *l, uint8_t *refused, int64_t *n_refused)
 {
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(l->e->graph); id++) {
         ebb_node node = ebb_graph_node(l->e->graph, id);
         const ebb_op *op = ebb_node_op(node);
-        if (!live[id] || op == &ebb_op_result || l->values[id].buffer != EBB_NO_BUFFER)
+        if (!l->live[id] || op == &ebb_op_result || l->values[id].buffer != EBB_NO_BUFFER)
             continue;
         ebb_status status = EBB_OK;
         bool is_view = false, is_refused = false;
@@ -572,11 +571,11 @@ ebb_status ebb_executable_lower(ebb_executable *e, const uint8_t *live, uint8_t 
     if (!status)
         status = reserve_lists(e, live);
     if (!status)
-        status = ebb_homes_choose(&l, live);
+        status = ebb_homes_choose(&l);
     if (!status)
-        status = lower_sources(&l, live);
+        status = lower_sources(&l);
     if (!status)
-        status = lower_nodes(&l, live, refused, n_refused);
+        status = lower_nodes(&l, refused, n_refused);
     if (!status && *n_refused)
         status = EBB_UNSUPPORTED;
     if (!status)

@@ -26,7 +26,7 @@ typedef struct ebb_value_copy {
 
 typedef struct ebb_lowering {
     ebb_executable *e;
-    const uint8_t *live;   /* by node id */
+    const uint8_t *live;   /* by node id, as ebb_graph_mark fills it */
     ebb_value *values;     /* the same */
     ebb_list views;        /* ebb_value_view */
     ebb_list copies;       /* ebb_value_copy */
@@ -53,10 +53,11 @@ ebb_region ebb_region_of(const ebb_lowering *l, ebb_node node,
 /* The same type with its dimensions in the order; lives as long as the kernels. NULL: out of
  * memory. */
 const ebb_type *ebb_type_permute(ebb_lowering *l, const ebb_order *order, const ebb_type *type);
+
 /* ---- homes.c ---- */
 
 /* Chooses e->variables[..].layout, and fills l->homes. Of the values, none is there yet. */
-ebb_status ebb_homes_choose(ebb_lowering *l, const uint8_t *live);
+ebb_status ebb_homes_choose(ebb_lowering *l);
 /* The blocked layout that result 0 of a node had best; NULL: none. */
 const ebb_layout *ebb_homes_of_result(const ebb_lowering *l, ebb_node node);
 
