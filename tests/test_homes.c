@@ -268,6 +268,13 @@ static void compile_side(side *s, ebb_store *store, const backends *plain, bool 
     s->step = compile_with(s->graph, &options);
 }
 
+/* A training step of two convolutions. */
+static void open_side(side *s, ebb_store *store, const backends *plain)
+{
+    build_side(s, two_convs, &rules[0]);
+    compile_side(s, store, plain, false);
+}
+
 static void finish_side(side *s, bool with_store)
 {
     ebb_executable_destroy(s->step);
@@ -380,11 +387,8 @@ START_TEST(files_are_plain)
     char path[4096];
     snprintf(path, sizeof path, "%s/w.safetensors", test_temporary_folder());
     plain_backends(&plain);
-    build_side(&a, two_convs, &rules[0]);
-    build_side(&b, two_convs, &rules[0]);
-    build_side(&later, two_convs, &rules[0]);
-    compile_side(&a, ebb_store_create(NULL), NULL, false);
-    compile_side(&b, ebb_store_create(NULL), &plain, false);
+    open_side(&a, ebb_store_create(NULL), NULL);
+    open_side(&b, ebb_store_create(NULL), &plain);
     for (int i = 0; i < 2; i++) {
         run_side(&a, i);
         run_side(&b, i);
@@ -394,7 +398,7 @@ START_TEST(files_are_plain)
     ck_assert_int_eq(ebb_store_load(read, path, &error), EBB_OK);
     check_stores(read, b.store);
     /* On from the file, and back to it in the store that is bound. */
-    compile_side(&later, read, NULL, false);
+    open_side(&later, read, NULL);
     const float next = run_side(&a, 2);
     ck_assert_float_eq(run_side(&later, 2), next);
     ck_assert_int_eq(ebb_store_restore(a.store, path, &error), EBB_OK);
@@ -418,11 +422,10 @@ START_TEST(executables_share_a_store)
     plain_backends(&plain);
     build_side(&train, two_convs, &rules[0]);
     build_side(&eval, two_convs, NULL);
-    build_side(&reference, two_convs, &rules[0]);
     ebb_store *store = ebb_store_create(NULL);
     compile_side(_i ? &eval : &train, store, _i == 2 ? &plain : NULL, false);
     compile_side(_i ? &train : &eval, store, NULL, false);
-    compile_side(&reference, ebb_store_create(NULL), &plain, false);
+    open_side(&reference, ebb_store_create(NULL), &plain);
     ck_assert_int_eq(n_blocked(store) > 0, has_blocks() && _i != 2);
     for (int i = 0; i < 3; i++) {
         const float before = run_side(&eval, i);
@@ -443,10 +446,8 @@ START_TEST(layouts_are_chosen_again)
     backends plain;
     side first, second;
     plain_backends(&plain);
-    build_side(&first, two_convs, &rules[0]);
-    build_side(&second, two_convs, &rules[0]);
     ebb_store *store = ebb_store_create(NULL);
-    compile_side(&first, store, &plain, false);
+    open_side(&first, store, &plain);
     run_side(&first, 0);
     ck_assert_int_eq(n_blocked(store), 0);
     ebb_tensor w, again;
@@ -455,7 +456,7 @@ START_TEST(layouts_are_chosen_again)
     float *copy = malloc((size_t)n * sizeof *copy);
     memcpy(copy, w.data, (size_t)n * sizeof *copy);
     ebb_executable_destroy(first.step);
-    compile_side(&second, store, NULL, false);
+    open_side(&second, store, NULL);
     ck_assert_int_eq(n_blocked(store) > 0, has_blocks());
     ck_assert_mem_eq(w.data, copy, (size_t)n * sizeof *copy);
     run_side(&second, 1);
@@ -549,8 +550,7 @@ START_TEST(not_finite_is_found)
 {
     side s;
     ebb_executable *checked;
-    build_side(&s, two_convs, &rules[0]);
-    compile_side(&s, ebb_store_create(NULL), NULL, false);
+    open_side(&s, ebb_store_create(NULL), NULL);
     ebb_tensor w;
     ck_assert_int_eq(ebb_store_get(s.store, "w", &w), EBB_OK);
     float *copy = malloc(ebb_type_bytes(&w.type));
