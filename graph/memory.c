@@ -3,25 +3,72 @@
 
 #include <stdlib.h>
 
-#ifdef __linux__
-#include <sys/mman.h>
+/* Large blocks come straight from the system and go back to it at once. In the heap their places
+ * would stay the process's when weights are laid out anew or copied. Sanitizers cannot look into
+ * such blocks. */
+#if defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define IS_SANITIZED 1
+#endif
+#endif
+#if defined __SANITIZE_ADDRESS__
+#define IS_SANITIZED 1
 #endif
 
-/* Blocks from this size on ask for huge pages: fewer address translations to look up, which shows
- * where memory is the limit. */
-#define LARGE_BLOCK ((size_t)8 << 20)
+#if defined __linux__ && !defined IS_SANITIZED
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define LARGE_BLOCK ((size_t)256 << 10)
+/* From this size on the whole huge pages of a block are asked for as such: fewer address
+ * translations to look up, which shows where memory is the limit. */
+#define HUGE_BLOCK ((size_t)8 << 20)
 #define HUGE_PAGE ((size_t)2 << 20)
+
+static size_t round_up(size_t bytes, size_t unit)
+{
+    return (bytes + unit - 1) / unit * unit;
+}
 
 static void *allocate_large(size_t size_bytes)
 {
-    size_t rounded = (size_bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    void *block = aligned_alloc(HUGE_PAGE, rounded);
-#if defined __linux__ && defined MADV_HUGEPAGE
-    if (block)
-        (void)madvise(block, rounded, MADV_HUGEPAGE); /* a hint: ordinary pages do as well */
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), length = round_up(size_bytes, page);
+    const size_t spare = size_bytes >= HUGE_BLOCK ? HUGE_PAGE - page : 0;
+    char *start =
+        mmap(NULL, length + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED)
+        return NULL;
+    if (!spare)
+        return start;
+    const size_t before = (HUGE_PAGE - (uintptr_t)start % HUGE_PAGE) % HUGE_PAGE;
+    if (before)
+        (void)munmap(start, before);
+    if (spare > before)
+        (void)munmap(start + before + length, spare - before);
+#if defined MADV_HUGEPAGE
+    (void)madvise(start + before, length / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* a hint */
 #endif
-    return block;
+    return start + before;
 }
+
+static void release_large(void *block, size_t size_bytes)
+{
+    (void)munmap(block, round_up(size_bytes, (size_t)sysconf(_SC_PAGESIZE)));
+}
+#else
+#define LARGE_BLOCK SIZE_MAX
+static void *allocate_large(size_t size_bytes)
+{
+    (void)size_bytes;
+    return NULL;
+}
+
+static void release_large(void *block, size_t size_bytes)
+{
+    (void)block;
+    (void)size_bytes;
+}
+#endif
 
 void *ebb_allocate(const ebb_allocator *allocator, size_t size_bytes)
 {
@@ -45,6 +92,8 @@ void ebb_release(const ebb_allocator *allocator, void *block, size_t size_bytes)
         size_bytes = EBB_ALIGNMENT;
     if (allocator)
         allocator->release(allocator->context, block, size_bytes);
+    else if (size_bytes >= LARGE_BLOCK)
+        release_large(block, size_bytes);
     else
         free(block);
 }

@@ -544,9 +544,39 @@ START_TEST(pass_is_as_written)
 }
 END_TEST
 
+/* ---- the default allocator ---- */
+
+/* Below, at and above where blocks come from the system, and where they ask for huge pages. */
+START_TEST(large_blocks)
+{
+    static const size_t sizes[] = {
+        0, 1, (256 << 10) - 1, 256 << 10, (1 << 20) + 1, (8 << 20) - 1, 8 << 20, (9 << 20) + 5
+    };
+    enum { N = sizeof sizes / sizeof *sizes };
+    unsigned char *blocks[N];
+    for (int i = 0; i < N; i++) {
+        blocks[i] = ebb_allocate(NULL, sizes[i]);
+        ck_assert_ptr_nonnull(blocks[i]);
+        ck_assert_uint_eq((uintptr_t)blocks[i] % EBB_ALIGNMENT, 0);
+        memset(blocks[i], i, sizes[i]);
+    }
+    for (int i = 0; i < N; i++) {
+        for (size_t k = 0; k < sizes[i]; k++)
+            if (blocks[i][k] != i)
+                ck_abort_msg("byte %zu of block %d is %d", k, i, blocks[i][k]);
+        ebb_release(NULL, blocks[i], sizes[i]);
+    }
+    ck_assert_ptr_null(ebb_allocate(NULL, SIZE_MAX / 4));
+    ck_assert_ptr_null(ebb_allocate(NULL, SIZE_MAX));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("memory");
+    TCase *allocator = tcase_create("allocator");
+    tcase_add_test(allocator, large_blocks);
+    suite_add_tcase(suite, allocator);
     TCase *plans = tcase_create("plans");
     tcase_set_timeout(plans, 120);
     tcase_add_loop_test(plans, nothing_overlaps, 0, N_ZOO);

@@ -1,6 +1,6 @@
 /* The one allocator. Every allocation of the library goes through an `ebb_allocator` that the user
- * may give to ebb_graph_create_with, ebb_store_create, ebb_compile ...; NULL is the C heap. There
- * is no global hook. */
+ * may give to ebb_graph_create_with, ebb_store_create, ebb_compile ...; NULL is the C heap, and for
+ * large blocks the system itself, so that they go back to it at once. There is no global hook. */
 #ifndef EBB_MEMORY_H
 #define EBB_MEMORY_H
 
