@@ -20,6 +20,9 @@ ebb_node(ebb_nn_dropout)(ebb_node x, double ratio, const ebb_nn_dropout_options 
         return ebb_graph_fail(graph, EBB_BAD_NODE, "nn_dropout: x is the none node");
     if (!options || !options->name)
         return ebb_graph_fail(graph, EBB_BAD_NAME, "nn_dropout: the layer needs a name");
+    if (!(ratio >= 0 && ratio <= 1)) /* in inference nobody else may see it */
+        return ebb_graph_fail(graph, EBB_BAD_ATTRIBUTE,
+                              "nn_dropout \"%s\": ratio %g is not in 0..1", options->name, ratio);
     if (options->inference)
         return options->unscaled ? ebb_dropout_mean(x, ratio) : x;
     ebb_scope_push(graph, options->name);

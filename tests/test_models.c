@@ -331,11 +331,17 @@ START_TEST(mistakes_are_named)
     ck_assert(!build_vgg(x, (vgg_options){ .depth = 12 }, &(model_options){ 0 }).id);
     CHECK_TEXT(ebb_graph_message(g), "11, 16 or 19, not 12");
     ebb_graph_destroy(g);
-    g = ebb_graph_create("g");
-    const ebb_node v = ebb_input(g, "x", EBB_F32, EBB_SHAPE(2, 3));
-    ck_assert(!ebb_nn_dropout(v, 1.5, &(ebb_nn_dropout_options){ .name = "d" }).id);
-    CHECK_TEXT(ebb_graph_message(g), "ratio");
-    ebb_graph_destroy(g);
+    for (int i = 0; i < 4; i++) {
+        g = ebb_graph_create("g");
+        const ebb_node v = ebb_input(g, "x", EBB_F32, EBB_SHAPE(2, 3));
+        const ebb_nn_dropout_options options = { .name = "d",
+                                                 .unscaled = i % 2,
+                                                 .inference = i / 2 };
+        ck_assert(!ebb_nn_dropout(v, i ? (double)NAN : 1.5, &options).id);
+        ck_assert_int_eq(ebb_graph_status(g), EBB_BAD_ATTRIBUTE);
+        CHECK_TEXT(ebb_graph_message(g), i ? "ratio nan is not in 0..1" : "ratio 1.5 is not in");
+        ebb_graph_destroy(g);
+    }
 }
 END_TEST
 
