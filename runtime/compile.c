@@ -74,6 +74,10 @@ static ebb_status check_options(ebb_executable *e, const ebb_graph *graph,
     if (options->memory_budget < 0)
         return ebb_fail(&e->error, EBB_BAD_ARGUMENT, "compile: a memory budget of %lld bytes",
                         (long long)options->memory_budget);
+    if (options->check_finite && options->profile)
+        return ebb_fail(&e->error, EBB_BAD_ARGUMENT,
+                        "compile: check_finite and profile exclude each other: what is looked at "
+                        "takes other times");
     const ebb_status status = ebb_check_fusions(options->skip_fusions, &e->error);
     if (status)
         return status;

@@ -216,7 +216,7 @@ static ebb_status fail_step(ebb_executable *e, const ebb_step *step, ebb_status 
 
 static ebb_status run_tasks(ebb_executable *e, size_t begin, size_t end)
 {
-    if (e->profile && !e->check_finite) {
+    if (e->profile) {
         size_t failed;
         ebb_status status = ebb_profile_tasks(e, begin, end, &failed);
         return status ? fail_step(e, &ebb_executable_steps(e)[e->order[failed]], status) : EBB_OK;

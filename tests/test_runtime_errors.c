@@ -37,6 +37,9 @@ START_TEST(bad_options)
     o.n_threads = 1025;
     refuse(s.graph, &o, EBB_BAD_ARGUMENT, "1025 threads");
     o = good;
+    o.check_finite = o.profile = true;
+    refuse(s.graph, &o, EBB_BAD_ARGUMENT, "check_finite and profile exclude each other");
+    o = good;
     o.backend = "cuda";
     refuse(s.graph, &o, EBB_BAD_ARGUMENT,
            "there is no backend \"cuda\"; there are onednn and reference");

@@ -35,7 +35,7 @@ typedef struct ebb_compile_options {
     /* For finding out where NaN comes from, not for speed: a run ends with NOT_FINITE at the first
      * input, variable or node that has NaN or an infinity, names it, and changes no variable.
      * Forward, backward and updates are looked at, node by node: nothing is fused. Not for graphs
-     * that compute with infinities on purpose, and not together with `profile`. */
+     * that compute with infinities on purpose, and not together with `profile` (BAD_ARGUMENT). */
     bool check_finite;
     bool profile; /* take the time of every step (profile.h) */
     /* Where a backend knows several ways to compute a node (oneDNN: convolutions), take the time of
