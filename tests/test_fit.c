@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- metrics ---- */
 
@@ -439,6 +440,67 @@ START_TEST(rows_are_logged)
 }
 END_TEST
 
+typedef struct move {
+    const char *from, *to;
+    int64_t step;
+} move;
+
+static bool move_folder(void *context, const ebb_fit_report *report)
+{
+    const move *m = context;
+    return report->step != m->step || rename(m->from, m->to) == 0;
+}
+
+/* A training that ends between two checkpoints makes the epoch again. */
+START_TEST(an_epoch_is_logged_once)
+{
+    task t;
+    open_task(&t, NULL);
+    move away = { file_path("here"), file_path("there"), 8 };
+    ck_assert_int_eq(mkdir(away.from, 0700), 0);
+    char *text = NULL;
+    size_t n;
+    FILE *log = open_memstream(&text, &n);
+    ebb_fit_options options = {
+        .epochs = 3, .log = log, .folder = away.from, .on_step = move_folder, .context = &away
+    };
+    ck_assert_int_ne(fit(&t, options), EBB_OK);
+    ck_assert_int_eq(t.report.step, 10);
+    ck_assert_int_eq(rename(away.to, away.from), 0);
+    options.on_step = NULL;
+    options.resume = true;
+    expect_good(fit(&t, options));
+    fclose(log);
+    int n_rows = 0;
+    for (const char *at = text; (at = strchr(at, '\n')); at++)
+        n_rows++;
+    ck_assert_msg(n_rows == 1 + 3 && strstr(text, "\n2,10,"), "%s", text);
+    free(text);
+    close_task(&t);
+}
+END_TEST
+
+/* Without the values of the best epoch so far there is nothing to restore. */
+START_TEST(best_values_must_be_there)
+{
+    task t;
+    open_task(&t, NULL);
+    ebb_fit_options options = { .epochs = 2,
+                                .validation = t.validation,
+                                .folder = test_temporary_folder() };
+    expect_good(fit(&t, options));
+    ck_assert_int_eq(t.report.best_epoch, 2);
+    options.epochs = 3;
+    options.resume = true;
+    options.restore_best = true;
+    expect_failure(fit(&t, options), EBB_BAD_ARGUMENT,
+                   "restore_best: the checkpoint has no values of epoch 2, the best until then");
+    options.restore_best = false;
+    expect_good(fit(&t, options));
+    close_task(&t);
+}
+END_TEST
+
 START_TEST(mistakes_are_named)
 {
     task t;
@@ -656,6 +718,8 @@ static Suite *make_suite(void)
     tcase_add_test(c, a_full_log_costs_no_checkpoint);
     tcase_add_test(c, it_stops_early_and_restores);
     tcase_add_test(c, rows_are_logged);
+    tcase_add_test(c, an_epoch_is_logged_once);
+    tcase_add_test(c, best_values_must_be_there);
     tcase_add_test(c, mistakes_are_named);
     tcase_add_test(c, the_first_bad_node_is_named);
     tcase_add_test(c, bad_weights_are_not_saved);

@@ -225,6 +225,11 @@ static ebb_status resume(fitting *f)
     const ebb_status fits = check_place(f);
     if (fits)
         return fits;
+    if (f->best && f->at.best_epoch && ebb_store_size(f->best) == 0)
+        return ebb_fail(f->error, EBB_BAD_ARGUMENT,
+                        "%s: restore_best: the checkpoint has no values of epoch %" PRId64
+                        ", the best until then",
+                        o->folder, f->at.best_epoch);
     f->saved_step = f->at.step;
     f->epoch.loss_sum = f->at.loss_sum;
     f->epoch.n_losses = f->at.n_examples;
@@ -314,13 +319,12 @@ static ebb_status end_epoch(fitting *f)
     fill_report(f);
     ebb_progress_end(&f->progress);
     ebb_print_epoch(o->progress, f->label, &f->report);
-    if (o->log)
-        status = ebb_log_epoch(o->log, o->log_format, f->at.epoch == 1, &f->report, f->error);
     ebb_metrics_reset(&f->epoch);
-    /* A log that cannot be written costs no checkpoint. */
-    const ebb_status saved = save(f);
-    if (!status)
-        status = saved;
+    /* The row comes behind the checkpoint: a training that is cut off before it makes the epoch
+     * again, and then a row of it. So a log that cannot be written costs no checkpoint, either. */
+    status = save(f);
+    if (!status && o->log)
+        status = ebb_log_epoch(o->log, o->log_format, f->at.epoch == 1, &f->report, f->error);
     if (!status && !call(f, o->on_epoch))
         f->report.end = EBB_FIT_CALLBACK;
     if (!status)
@@ -382,8 +386,7 @@ static ebb_status run(fitting *f)
         status = check_weights(f);
     if (!status)
         status = save(f);
-    if (!status && f->options->restore_best && f->at.best_epoch && f->best &&
-        ebb_store_size(f->best) > 0)
+    if (!status && f->best && f->at.best_epoch)
         ebb_store_take(f->trainer->store, f->best, "", NULL);
     return status;
 }

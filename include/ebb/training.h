@@ -220,7 +220,9 @@ typedef struct ebb_fit_options {
     ebb_fit_watch watch; /* of validation: the loss, or the accuracy */
     int64_t patience;    /* end after so many epochs without a better value; 0: never */
     double min_gain;     /* better by more than this */
-    bool restore_best;   /* at the end, the store gets the values of the best epoch */
+    /* At the end, the store gets the values of the best epoch. A checkpoint that has an epoch of
+     * that kind but not its values, as it was written without this, is not resumed. */
+    bool restore_best;
 
     const char *folder;       /* for checkpoints; must be there; NULL: none are written */
     int64_t checkpoint_steps; /* one after so many steps, beside that after each epoch */
@@ -230,7 +232,7 @@ typedef struct ebb_fit_options {
 
     FILE *progress; /* a line that shows rate, time left and loss; plain lines if it is no terminal;
                        then one line for each epoch. NULL: silence */
-    FILE *log;      /* one row for each epoch; NULL: none */
+    FILE *log;      /* one row for each epoch, behind its checkpoint; NULL: none */
     ebb_fit_format log_format;
     ebb_fit_callback on_step, on_epoch;
     void *context;
@@ -251,9 +253,8 @@ typedef struct ebb_fit_options {
  * and seeds, stopped and resumed at any step, it ends with the same bits as without a stop. Errors
  * leave the last checkpoint as it is: BAD_ARGUMENT (nothing to do, negative numbers, patience
  * without validation, accuracy without scores, a folder that has checkpoints already, a checkpoint
- * of other batches), IO,
- * NOT_FINITE, BAD_SHAPE and BAD_DTYPE (loaders and model do not fit), and what steps, loaders and
- * checkpoints say. */
+ * of other batches or without the values of its best epoch), IO, NOT_FINITE, BAD_SHAPE and
+ * BAD_DTYPE (loaders and model do not fit), and what steps, loaders and checkpoints say. */
 EBB_NODISCARD EBB_API ebb_status ebb_trainer_fit(ebb_trainer *trainer,
                                                  const ebb_fit_options *options,
                                                  ebb_fit_report *report, ebb_error *error);
