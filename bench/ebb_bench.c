@@ -3,8 +3,8 @@
  * by step.
  *
  *   ebb-bench --case NAME [--threads N] [--mode train|infer|both] [--secs S] [--losses K]
- *             [--backend B] [--fusion on|off] [--anchors on|off] [--skip-fusions LIST]
- *             [--profile op|scope|kernel|step] [--memory-budget BYTES] [--freeze on|off]
+ *             [--backend B] [--fusion on|off] [--profile op|scope|kernel|step]
+ *             [--memory-budget BYTES] [--freeze on|off]
  *             [--autotune off|on|winograd] [--autotune-cache FILE]
  *   ebb-bench --list [train|infer]
  *
@@ -171,12 +171,11 @@ static void fill_store(ebb_graph *g, ebb_store *store)
     }
 }
 
-/* The frozen model takes the place of the graph and, so that weights are not there twice, of the
- * store. */
+/* The frozen model takes the place of the graph and of the store, which becomes NULL. */
 static void freeze_bench(bench *b, ebb_store **store)
 {
     ebb_error error;
-    if (ebb_model_freeze(b->model.results, b->model.n_results, *store, NULL, &b->frozen, &error))
+    if (ebb_model_freeze_store(b->model.results, b->model.n_results, store, &b->frozen, &error))
         die("freeze", error.message);
     for (int i = 0; i < b->model.n_feeds; i++) {
         const ebb_input_attrs *attrs = ebb_node_attrs(b->model.feeds[i].node);
@@ -184,8 +183,6 @@ static void freeze_bench(bench *b, ebb_store **store)
     }
     for (int i = 0; i < b->model.n_results; i++)
         b->model.results[i] = b->frozen->outputs[i];
-    ebb_store_destroy(*store);
-    *store = NULL;
 }
 
 static void start_bench(bench *b, const options *o, bool training, ebb_store **store)

@@ -89,8 +89,8 @@ ebb_node ebb_model_find(const ebb_model *model, const char *full_name)
     return EBB_NONE;
 }
 
-ebb_status ebb_model_freeze(const ebb_node *outputs, int n_outputs, ebb_store *store,
-                            const ebb_allocator *allocator, ebb_model **model, ebb_error *error)
+static ebb_status freeze(const ebb_node *outputs, int n_outputs, ebb_store *store, bool takes_store,
+                         const ebb_allocator *allocator, ebb_model **model, ebb_error *error)
 {
     if (!model)
         return ebb_fail(error, EBB_BAD_ARGUMENT, "ebb_model_freeze: model is NULL");
@@ -100,14 +100,32 @@ ebb_status ebb_model_freeze(const ebb_node *outputs, int n_outputs, ebb_store *s
     ebb_model *made = create(allocator, n_outputs);
     if (!made)
         return ebb_fail(error, EBB_OUT_OF_MEMORY, "ebb_model_freeze: out of memory");
-    ebb_status status = ebb_freeze(outputs[0].graph, outputs, n_outputs, store, allocator,
-                                   &made->graph, &made->store, made->outputs, error);
+    ebb_status status = ebb_freeze(outputs[0].graph, outputs, n_outputs, store, takes_store,
+                                   allocator, &made->graph, &made->store, made->outputs, error);
     if (!status && !list_inputs(made))
         status = ebb_fail(error, EBB_OUT_OF_MEMORY, "ebb_model_freeze: out of memory");
     if (status)
         ebb_model_destroy(made);
     else
         *model = made;
+    return status;
+}
+
+ebb_status ebb_model_freeze(const ebb_node *outputs, int n_outputs, ebb_store *store,
+                            const ebb_allocator *allocator, ebb_model **model, ebb_error *error)
+{
+    return freeze(outputs, n_outputs, store, false, allocator, model, error);
+}
+
+ebb_status ebb_model_freeze_store(const ebb_node *outputs, int n_outputs, ebb_store **store,
+                                  ebb_model **model, ebb_error *error)
+{
+    ebb_store *taken = store ? *store : NULL;
+    const ebb_allocator *allocator = taken ? ebb_store_allocator(taken) : NULL;
+    const ebb_status status = freeze(outputs, n_outputs, taken, true, allocator, model, error);
+    ebb_store_destroy(taken);
+    if (store)
+        *store = NULL;
     return status;
 }
 

@@ -14,6 +14,7 @@
 
 typedef struct freezing {
     ebb_store *store;
+    bool takes_store; /* what has been used of it is released */
     const ebb_allocator *allocator;
     ebb_graph *graph; /* of the step that is done */
     bool is_own;
@@ -247,15 +248,40 @@ static const char *variable_name(ebb_node variable)
     return ((const ebb_variable_attrs *)ebb_node_attrs(variable))->name;
 }
 
-/* All variables of the graph are in the store; those that stay go to the new one. */
-static ebb_status keep_variables(const freezing *f, const uint8_t *marks)
+/* next_ended is a list for each node that is computed, which begins in its own place, of the
+ * variables that are read for it and for no later one; 0 ends it. last[id]: the last node that is
+ * computed from this one; 0: none. */
+static void find_ended(const freezing *f, const uint8_t *marks, uint32_t *last,
+                       uint32_t *next_ended)
+{
+    const size_t n = n_ids(f);
+    memset(last, 0, n * sizeof *last);
+    memset(next_ended, 0, n * sizeof *next_ended);
+    for (uint32_t id = ebb_graph_n_nodes(f->graph); id > 0; id--) {
+        const ebb_node node = ebb_graph_node(f->graph, id);
+        if ((marks[id] & COMPUTED) && last[id] < id)
+            last[id] = id;
+        for (int i = 0; i < ebb_node_n_inputs(node); i++) {
+            uint32_t *other = &last[ebb_node_input(node, i).id];
+            *other = *other < last[id] ? last[id] : *other;
+        }
+        if (last[id] && ebb_node_op(node) == &ebb_op_variable) {
+            next_ended[id] = next_ended[last[id]];
+            next_ended[last[id]] = id;
+        }
+    }
+}
+
+/* All variables of the graph are in the store; those that stay go to the new one. last: see above.
+ */
+static ebb_status keep_variables(const freezing *f, const uint8_t *marks, const uint32_t *last)
 {
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(f->graph); id++) {
         const ebb_node node = ebb_graph_node(f->graph, id);
         if (ebb_node_op(node) != &ebb_op_variable)
             continue;
         const char *name = variable_name(node);
-        const ebb_store_entry *entry = ebb_store_find(f->store, name);
+        ebb_store_entry *entry = ebb_store_find(f->store, name);
         if (!entry)
             return ebb_fail(f->error, EBB_NOT_FOUND,
                             "freeze: the graph reads variable \"%.200s\", which the store has not",
@@ -270,7 +296,9 @@ static ebb_status keep_variables(const freezing *f, const uint8_t *marks)
         }
         if (!(marks[id] & NEEDED))
             continue;
-        const ebb_status status = ebb_store_set_entry(f->values, entry);
+        const ebb_status status = f->takes_store && !last[id]
+                                      ? ebb_store_move_entry(f->values, f->store, entry)
+                                      : ebb_store_set_entry(f->values, entry);
         if (status)
             return ebb_fail(f->error, status, "freeze: %.300s", ebb_store_message(f->values));
     }
@@ -320,6 +348,13 @@ static ebb_status compute(const freezing *f, const ebb_node *nodes, int n, ebb_f
     return status;
 }
 
+static void drop_ended(const freezing *f, ebb_node computed, const uint32_t *next_ended)
+{
+    for (uint32_t id = next_ended[computed.id]; id; id = next_ended[id])
+        ebb_store_drop_data(f->store,
+                            ebb_store_find(f->store, variable_name(ebb_graph_node(f->graph, id))));
+}
+
 static ebb_node emit_variable(ebb_graph *to, ebb_node from, const char *name)
 {
     const ebb_variable_attrs attrs = { .name = name, .type = *ebb_node_type(from) };
@@ -352,36 +387,48 @@ static ebb_status copy_needed(freezing *f, const uint8_t *marks, ebb_store_entry
     return move_on(f, to, map);
 }
 
+/* What has been listed; the lists are empty then. */
+static ebb_status compute_listed(const freezing *f, const uint32_t *next_ended,
+                                 const ebb_node *nodes, ebb_fetch *fetches, int *n)
+{
+    const ebb_status status = *n ? compute(f, nodes, *n, fetches) : EBB_OK;
+    for (int i = 0; i < *n && !status && f->takes_store; i++)
+        drop_ended(f, nodes[i], next_ended);
+    *n = 0;
+    return status;
+}
+
 /* A few megabytes at a time: what is computed lies in the arena as well as in its entry. */
-static ebb_status compute_marked(const freezing *f, const uint8_t *marks, ebb_store_entry **entries)
+static ebb_status compute_marked(const freezing *f, const uint8_t *marks,
+                                 const uint32_t *next_ended, ebb_store_entry **entries)
 {
     enum { MOST_BYTES = 4 << 20 };
     const size_t n = n_ids(f);
     size_t n_bytes = 0;
-    int n_computed = 0;
+    int n_listed = 0;
     ebb_node *nodes = ebb_allocate(f->allocator, n * sizeof *nodes);
     ebb_fetch *fetches = ebb_allocate(f->allocator, n * sizeof *fetches);
     ebb_status status = nodes && fetches ? EBB_OK : out_of_memory(f);
     for (uint32_t id = 1; id < n && !status; id++) {
         const ebb_node node = ebb_graph_node(f->graph, id);
+        const ebb_type *type = ebb_node_type(node);
         if (!(marks[id] & COMPUTED))
             continue;
-        status = add_entry(f, node, marks, &entries[id]);
-        if (status)
-            break;
-        const ebb_type *type = ebb_node_type(node);
-        nodes[n_computed] = node;
-        fetches[n_computed++] =
-            (ebb_fetch){ node, ebb_tensor_borrow(type->dtype, type->shape, entries[id]->data) };
-        n_bytes += ebb_type_bytes(type);
-        if (n_bytes >= MOST_BYTES) {
-            status = compute(f, nodes, n_computed, fetches);
-            n_computed = 0;
+        if (n_bytes + ebb_type_bytes(type) > MOST_BYTES) {
+            status = compute_listed(f, next_ended, nodes, fetches, &n_listed);
             n_bytes = 0;
         }
+        if (!status)
+            status = add_entry(f, node, marks, &entries[id]);
+        if (status)
+            break;
+        nodes[n_listed] = node;
+        fetches[n_listed++] =
+            (ebb_fetch){ node, ebb_tensor_borrow(type->dtype, type->shape, entries[id]->data) };
+        n_bytes += ebb_type_bytes(type);
     }
-    if (!status && n_computed)
-        status = compute(f, nodes, n_computed, fetches);
+    if (!status)
+        status = compute_listed(f, next_ended, nodes, fetches, &n_listed);
     ebb_release(f->allocator, fetches, n * sizeof *fetches);
     ebb_release(f->allocator, nodes, n * sizeof *nodes);
     return status;
@@ -393,21 +440,25 @@ static ebb_status make_steady(freezing *f)
     uint8_t *marks = ebb_allocate(f->allocator, n);
     ebb_store_entry **entries = ebb_allocate(f->allocator, n * sizeof *entries);
     uint32_t *map = ebb_allocate(f->allocator, n * sizeof *map);
+    uint32_t *next_ended = ebb_allocate(f->allocator, n * sizeof *next_ended);
     ebb_node *inputs = ebb_allocate(f->allocator, inputs_bytes);
     f->values = ebb_store_create(f->allocator);
-    ebb_status status = marks && entries && map && inputs && f->values ? EBB_OK : out_of_memory(f);
+    ebb_status status =
+        marks && entries && map && next_ended && inputs && f->values ? EBB_OK : out_of_memory(f);
     if (!status) {
         memset(marks, 0, n);
-        memset(map, 0, n * sizeof *map);
         mark_steady(f, marks);
         mark_needed(f, marks);
-        status = keep_variables(f, marks);
+        find_ended(f, marks, map, next_ended); /* map: the last nodes for now */
+        status = keep_variables(f, marks, map);
     }
     if (!status)
-        status = compute_marked(f, marks, entries);
+        status = compute_marked(f, marks, next_ended, entries);
+    memset(map, 0, map ? n * sizeof *map : 0);
     if (!status)
         status = copy_needed(f, marks, entries, inputs, map);
     ebb_release(f->allocator, inputs, inputs_bytes);
+    ebb_release(f->allocator, next_ended, n * sizeof *next_ended);
     ebb_release(f->allocator, map, n * sizeof *map);
     ebb_release(f->allocator, entries, n * sizeof *entries);
     ebb_release(f->allocator, marks, n);
@@ -415,10 +466,11 @@ static ebb_status make_steady(freezing *f)
 }
 
 ebb_status ebb_freeze(ebb_graph *graph, const ebb_node *outputs, int n_outputs, ebb_store *store,
-                      const ebb_allocator *allocator, ebb_graph **frozen, ebb_store **values,
-                      ebb_node *frozen_outputs, ebb_error *error)
+                      bool takes_store, const ebb_allocator *allocator, ebb_graph **frozen,
+                      ebb_store **values, ebb_node *frozen_outputs, ebb_error *error)
 {
     freezing f = { .store = store,
+                   .takes_store = takes_store,
                    .allocator = allocator,
                    .graph = graph,
                    .outputs = frozen_outputs,

@@ -183,8 +183,7 @@ static bool reserve_entry(ebb_store *store)
     return true;
 }
 
-ebb_status ebb_store_add(ebb_store *store, const char *name, const ebb_type *type,
-                         ebb_store_entry **entry, ebb_error *error)
+static ebb_status check_entry(const char *name, const ebb_type *type, ebb_error *error)
 {
     if (!name_is_valid(name))
         return ebb_fail(error, EBB_BAD_NAME,
@@ -195,21 +194,30 @@ ebb_status ebb_store_add(ebb_store *store, const char *name, const ebb_type *typ
         return ebb_fail(error, EBB_BAD_DTYPE, "store: \"%.200s\" has no valid dtype", name);
     if (!ebb_shape_is_valid(&type->shape))
         return ebb_fail(error, EBB_BAD_SHAPE, "store: \"%.200s\" has no valid shape", name);
-    size_t name_bytes = strlen(name) + 1, bytes = ebb_type_bytes(type);
+    return EBB_OK;
+}
+
+/* An entry of a name that is valid and new. `data`: NULL, or of the type, from the store's
+ * allocator; it is the entry's from here on, if the entry could be made. */
+static ebb_status make_entry(ebb_store *store, const char *name, const ebb_type *type, void *data,
+                             ebb_store_entry **entry, ebb_error *error)
+{
+    const size_t name_bytes = strlen(name) + 1, bytes = ebb_type_bytes(type);
     ebb_store_entry *made = NULL;
+    void *own = data;
     if (reserve_entry(store))
         made = ebb_allocate(store->allocator, sizeof *made + name_bytes);
-    void *data = made ? ebb_allocate(store->allocator, bytes) : NULL;
-    if (!data) {
+    if (made && !own && (own = ebb_allocate(store->allocator, bytes)))
+        memset(own, 0, bytes);
+    if (!made || !own) {
         ebb_release(store->allocator, made, sizeof *made + name_bytes);
         return ebb_fail(error, EBB_OUT_OF_MEMORY, "store: out of memory for \"%.200s\" (%zu bytes)",
                         name, bytes);
     }
-    memset(data, 0, bytes);
     *made = (ebb_store_entry){
         .type = *type,
         .layout = ebb_layout_dense(&type->shape),
-        .data = data,
+        .data = own,
         .version = 1,
         .hash = hash_name(name),
         .name_bytes = name_bytes,
@@ -219,6 +227,13 @@ ebb_status ebb_store_add(ebb_store *store, const char *name, const ebb_type *typ
     store->entries[store->n_entries++] = made;
     *entry = made;
     return EBB_OK;
+}
+
+ebb_status ebb_store_add(ebb_store *store, const char *name, const ebb_type *type,
+                         ebb_store_entry **entry, ebb_error *error)
+{
+    const ebb_status status = check_entry(name, type, error);
+    return status ? status : make_entry(store, name, type, NULL, entry, error);
 }
 
 void ebb_store_shrink(ebb_store *store, int64_t size)
@@ -406,6 +421,41 @@ ebb_status ebb_store_set_entry(ebb_store *store, const ebb_store_entry *from)
     ebb_entry_read(from, value);
     ebb_entry_write(entry, value);
     ebb_release(store->allocator, value, bytes);
+    return EBB_OK;
+}
+
+/* Nobody is bound to it, so that nobody but the user can want its data. */
+static bool is_free(ebb_store *store, const ebb_store_entry *entry)
+{
+    pthread_mutex_lock(&store->mutex);
+    const bool free = entry->n_bound == 0;
+    pthread_mutex_unlock(&store->mutex);
+    return free;
+}
+
+void ebb_store_drop_data(ebb_store *store, ebb_store_entry *entry)
+{
+    const size_t bytes = ebb_type_bytes(&entry->type);
+    if (!is_free(store, entry))
+        return;
+    ebb_release(store->allocator, entry->data, bytes);
+    ebb_release(store->allocator, entry->plain, bytes);
+    entry->data = entry->plain = NULL;
+}
+
+ebb_status ebb_store_move_entry(ebb_store *store, ebb_store *source, ebb_store_entry *from)
+{
+    ebb_store_entry *entry = NULL;
+    if (store->allocator != source->allocator || ebb_store_find(store, from->name) ||
+        !is_free(source, from))
+        return ebb_store_set_entry(store, from);
+    const ebb_status status =
+        make_entry(store, from->name, &from->type, from->data, &entry, &store->error);
+    if (status)
+        return status;
+    entry->layout = from->layout;
+    from->data = NULL;
+    ebb_store_drop_data(source, from);
     return EBB_OK;
 }
 

@@ -52,6 +52,12 @@ void ebb_entry_read(const ebb_store_entry *entry, void *value);
 void ebb_entry_write(ebb_store_entry *entry, const void *value);
 /* ebb_store_set of the value of another store's entry. */
 ebb_status ebb_store_set_entry(ebb_store *store, const ebb_store_entry *from);
+/* The same for a store that will be destroyed next: the data goes over, where it can, instead of
+ * being copied, and the source's entry has none any more. */
+ebb_status ebb_store_move_entry(ebb_store *store, ebb_store *source, ebb_store_entry *from);
+/* Releases the data of an entry before its store is destroyed, unless an executable is bound to it.
+ */
+void ebb_store_drop_data(ebb_store *store, ebb_store_entry *entry);
 /* After a write to the data: packed copies are old, and what users look at follows. */
 void ebb_entry_touch(ebb_store_entry *entry);
 /* NOT_FINITE if it has NaN or an infinity: the message names it and the first of them. */

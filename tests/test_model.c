@@ -184,6 +184,54 @@ static int count_ops(const ebb_graph *graph, const char *name)
     return n;
 }
 
+static ebb_store *copy_store(ebb_store *from, const ebb_allocator *allocator)
+{
+    ebb_store *to = ebb_store_create(allocator);
+    for (int64_t i = 0; i < ebb_store_size(from); i++) {
+        ebb_tensor value;
+        ck_assert_int_eq(ebb_store_get(from, ebb_store_name(from, i), &value), EBB_OK);
+        ck_assert_int_eq(ebb_store_set(to, ebb_store_name(from, i), &value), EBB_OK);
+    }
+    return to;
+}
+
+/* The same names and bits. */
+static void expect_equal_stores(ebb_store *a, ebb_store *b)
+{
+    ck_assert_int_eq(ebb_store_size(a), ebb_store_size(b));
+    for (int64_t i = 0; i < ebb_store_size(a); i++) {
+        ebb_tensor x, y;
+        ck_assert_int_eq(ebb_store_get(a, ebb_store_name(a, i), &x), EBB_OK);
+        ck_assert_int_eq(ebb_store_get(b, ebb_store_name(a, i), &y), EBB_OK);
+        ck_assert_mem_eq(x.data, y.data, ebb_tensor_bytes(&x));
+    }
+}
+
+/* A store that is given away makes the same model, with less memory. */
+static void freeze_copy(ebb_node y, ebb_store *store)
+{
+    ebb_memory_meter meters[2];
+    ebb_model *made[2];
+    for (int is_taken = 0; is_taken < 2; is_taken++) {
+        ebb_memory_meter *meter = &meters[is_taken];
+        ebb_memory_meter_init(meter, NULL);
+        ebb_store *copy = copy_store(store, &meter->allocator);
+        meter->peak_bytes = meter->live_bytes;
+        if (is_taken)
+            expect_good(ebb_model_freeze_store(&y, 1, &copy, &made[1], &error));
+        else
+            expect_good(ebb_model_freeze(&y, 1, copy, &meter->allocator, &made[0], &error));
+        ck_assert_int_eq(copy == NULL, is_taken);
+        ebb_store_destroy(copy);
+    }
+    ck_assert_uint_lt(meters[1].peak_bytes, meters[0].peak_bytes);
+    expect_equal_stores(made[0]->store, made[1]->store);
+    for (int i = 0; i < 2; i++) {
+        ebb_model_destroy(made[i]);
+        ck_assert_int_eq(meters[i].n_live, 0);
+    }
+}
+
 START_TEST(frozen_models_compute_the_same)
 {
     const struct model_case *c = &models[_i];
@@ -197,6 +245,7 @@ START_TEST(frozen_models_compute_the_same)
     expect_good(ebb_model_freeze(&y, 1, store, NULL, &model, &error));
     ck_assert_int_eq(ebb_store_size(store), n_before);
     ck_assert_int_eq(count_ops(model->graph, "batch_norm_inference"), 0);
+    freeze_copy(y, store);
     ebb_tensor frozen = compute_model(model);
     const double first = worst_error(&expected, &frozen);
     ck_assert_msg(first <= 1e-5, "%s: frozen %g", c->name, first);
@@ -294,6 +343,54 @@ START_TEST(what_is_steady_is_computed)
     ebb_model_destroy(model);
     ebb_model_destroy(loaded);
     ebb_model_destroy(NULL);
+}
+END_TEST
+
+/* What an executable is bound to stays for it; all else goes over or is gone. */
+START_TEST(stores_are_used_up)
+{
+    ebb_node outputs[2];
+    ebb_store *store = small_store();
+    ebb_graph *g = small_graph(outputs);
+    const ebb_node x = ebb_graph_find(g, "x");
+    const float x_values[2] = { 1, 2 };
+    const ebb_feed feed = { x, ebb_tensor_borrow(EBB_F32, EBB_SHAPE(1, 2), x_values) };
+    for (int is_bound = 0; is_bound < 2; is_bound++) {
+        ebb_store *taken = copy_store(store, NULL);
+        ebb_executable *executable = NULL;
+        ebb_model *model, *expected;
+        if (is_bound)
+            ck_assert_int_eq(
+                ebb_compile(
+                    g, &(ebb_compile_options){ .fetches = outputs, .n_fetches = 1, .store = taken },
+                    &executable),
+                EBB_OK);
+        expect_good(ebb_model_freeze(outputs, 2, store, NULL, &expected, &error));
+        expect_good(ebb_model_freeze_store(outputs, 2, &taken, &model, &error));
+        ck_assert_ptr_null(taken);
+        expect_equal_stores(model->store, expected->store);
+        if (is_bound) {
+            float y[2];
+            const ebb_fetch fetch = { outputs[0], ebb_tensor_borrow(EBB_F32, EBB_SHAPE(1, 2), y) };
+            ck_assert_int_eq(ebb_run(executable, &feed, 1, &fetch, 1), EBB_OK);
+            ck_assert_float_eq(y[0], 0.5f * 1 + 1.5f * 2 + 0.5f);
+            ck_assert_float_eq(y[1], -4.f * 1 + -8.f * 2 - 2);
+        }
+        ebb_executable_destroy(executable);
+        ebb_model_destroy(model);
+        ebb_model_destroy(expected);
+    }
+    /* On failure the store is gone, too. */
+    ebb_model *none;
+    ebb_store *empty = ebb_store_create(NULL), *nothing = NULL;
+    expect_failure(ebb_model_freeze_store(outputs, 2, &empty, &none, &error), EBB_NOT_FOUND,
+                   "fc/w");
+    ck_assert_ptr_null(empty);
+    expect_failure(ebb_model_freeze_store(outputs, 2, &nothing, &none, &error), EBB_NOT_FOUND,
+                   "fc/w");
+    expect_failure(ebb_model_freeze_store(outputs, 2, NULL, &none, &error), EBB_NOT_FOUND, "fc/w");
+    ebb_graph_destroy(g);
+    ebb_store_destroy(store);
 }
 END_TEST
 
@@ -396,6 +493,31 @@ START_TEST(broken_files_are_refused)
 }
 END_TEST
 
+START_TEST(failing_allocations_use_stores_up)
+{
+    ebb_node outputs[2];
+    ebb_store *store = small_store();
+    ebb_graph *g = small_graph(outputs);
+    bool is_done = false;
+    for (int64_t n = 0; !is_done; n++) {
+        ebb_memory_meter meter;
+        ebb_memory_meter_init(&meter, NULL);
+        ebb_store *taken = copy_store(store, &meter.allocator);
+        ebb_model *model = NULL;
+        meter.fail_after = n;
+        const ebb_status status = ebb_model_freeze_store(outputs, 2, &taken, &model, &error);
+        ck_assert_msg(status == EBB_OK || status == EBB_OUT_OF_MEMORY, "%s: %s",
+                      ebb_status_name(status), error.message);
+        is_done = status == EBB_OK;
+        ck_assert_ptr_null(taken);
+        ebb_model_destroy(model);
+        ck_assert_int_eq(meter.n_live, 0);
+    }
+    ebb_graph_destroy(g);
+    ebb_store_destroy(store);
+}
+END_TEST
+
 START_TEST(failing_allocations_leak_nothing)
 {
     bool is_done = false;
@@ -436,9 +558,11 @@ static Suite *make_suite(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, frozen_models_compute_the_same, 0, N_MODELS);
     tcase_add_test(c, what_is_steady_is_computed);
+    tcase_add_test(c, stores_are_used_up);
     tcase_add_test(c, mistakes_are_named);
     tcase_add_test(c, broken_files_are_refused);
     tcase_add_test(c, failing_allocations_leak_nothing);
+    tcase_add_test(c, failing_allocations_use_stores_up);
     suite_add_tcase(suite, c);
     return suite;
 }

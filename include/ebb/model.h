@@ -32,6 +32,13 @@ typedef struct ebb_model {
 EBB_NODISCARD EBB_API ebb_status ebb_model_freeze(const ebb_node *outputs, int n_outputs,
                                                   ebb_store *store, const ebb_allocator *allocator,
                                                   ebb_model **model, ebb_error *error);
+/* The same, and the store is used up: its values go over to the model, or are released as soon as
+ * they have been used, so that weights are not there twice. *store is destroyed and NULL then, also
+ * on failure, and views of its values (ebb_store_get) end. Executables that were compiled with it
+ * run on; what they read is copied. The model takes the store's allocator. */
+EBB_NODISCARD EBB_API ebb_status ebb_model_freeze_store(const ebb_node *outputs, int n_outputs,
+                                                        ebb_store **store, ebb_model **model,
+                                                        ebb_error *error);
 EBB_API void ebb_model_destroy(ebb_model *model);
 /* The input or output of this full name, or none. */
 EBB_API ebb_node ebb_model_find(const ebb_model *model, const char *full_name);
