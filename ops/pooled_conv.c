@@ -2,7 +2,7 @@
  * maxima, so that only those take part: a quarter of the work with windows of 2x2, and the large
  * cotangent is never made. Nobody builds these ops: a pass makes them of max_pool_grad before
  * conv_weight_bias_grad or conv_input_grad where a backend has a kernel. (Products of 0 and what is
- * not finite are left out.) */
+ * not finite may be left out.) */
 #define EBB_NO_LOCATIONS
 #include "ops/pooled_conv.h"
 #include "ops/build.h"
@@ -94,6 +94,16 @@ void ebb_pooled_conv_read(const ebb_op *op, const void *attrs, const ebb_shape *
     ebb_shape full = *dy;
     memcpy(full.dims + 2, pool_attrs.size.values, (size_t)pool_attrs.size.n * sizeof(int64_t));
     ebb_pool_read(&ebb_op_max_pool_grad, &pool_attrs, dy, &full, pool);
+}
+
+bool ebb_pooled_conv_is_plain(const ebb_conv *conv, const ebb_pool *pool)
+{
+    const ebb_window *c = &conv->w, *p = &pool->w;
+    bool is_plain = conv->groups == 1;
+    for (int d = 0; d < EBB_MAX_SPATIAL; d++)
+        is_plain = is_plain && p->dilation[d] == 1 && p->begin[d] == 0 && p->end[d] == 0 &&
+                   (p->count[d] - 1) * p->stride[d] + p->window[d] <= c->count[d];
+    return is_plain;
 }
 
 static void decompose_pooled(const ebb_decompose *d)

@@ -41,4 +41,8 @@ void ebb_conv_max_pool_read(const ebb_conv_max_pool_attrs *attrs, const ebb_shap
 void ebb_pooled_conv_read(const ebb_op *op, const void *attrs, const ebb_shape *const inputs[3],
                           const ebb_shape *result, ebb_conv *conv, ebb_pool *pool);
 
+/* For kernels: one group, and windows of the pool without padding and dilation that lie inside the
+ * convolution's result. */
+bool ebb_pooled_conv_is_plain(const ebb_conv *conv, const ebb_pool *pool);
+
 #endif

@@ -3,6 +3,7 @@
  * with their padding around them; rows of the convolution are pooled while they are in the cache,
  * and what comes out is brought back. For few channels: with many, oneDNN is as good. */
 #include "backends/native/channels.h"
+#include "backends/native/lane_images.h"
 #include "ops/pooled_conv.h"
 #include <string.h>
 
@@ -11,20 +12,18 @@ enum {
     MOST_CHANNELS = 8,
     MOST_FILTERS = 64,
     MOST_SCRATCH_BYTES = 1 << 20, /* of a thread: half of a second-level cache */
-    ENOUGH_WORK = 65536,          /* multiply-adds that take about 4 us */
-    SIDE = EBB_TRANSPOSED_NEAR    /* of a square that is transposed */
+    ENOUGH_WORK = 65536           /* multiply-adds that take about 4 us */
 };
 
 typedef struct forward_state {
     ebb_conv conv;
     ebb_pool pool;
+    ebb_lane_images images;
     const ebb_vector_isa *isa;
-    int64_t x_strides[4], w_strides[4], bias_stride, y_batch;
-    bool has_bias, gives_where, reads_last, gives_last; /* channels next to each other */
-    bool has_padding;
-    int64_t n_places;             /* of a row of the convolution that are pooled */
-    int64_t column, row, n_image; /* of the image with its padding; all of it */
-    int64_t filters;              /* of one place, all lanes */
+    int64_t w_strides[4], bias_stride, y_batch;
+    bool has_bias, gives_where, gives_last; /* channels next to each other */
+    int64_t n_places;                       /* of a row of the convolution that are pooled */
+    int64_t filters;                        /* of one place, all lanes */
     int64_t sum_step, n_sums, n_pooled;
     int64_t n_batches, n_blocks; /* of IMAGES images; of filters */
     int64_t *taps, *pool_offsets;
@@ -42,47 +41,34 @@ static void read_region(const ebb_region *region, forward_state *s)
                            &s->pool);
     const ebb_window *c = &s->conv.w, *p = &s->pool.w;
     s->n_places = p->count[2] > 0 ? (p->count[2] - 1) * p->stride[2] + p->window[2] : 0;
-    s->column = s->conv.channels * IMAGES;
-    s->row = (c->size[2] + c->begin[2] + c->end[2]) * s->column;
-    s->n_image = (c->size[1] + c->begin[1] + c->end[1]) * s->row;
+    ebb_lane_images_read(&s->conv, &s->images);
     s->filters = s->conv.filters * IMAGES;
     s->n_pooled = p->n_counts * s->filters;
     s->n_channel_taps = s->conv.channels * c->n_taps;
-    s->n_batches = (s->conv.batch + IMAGES - 1) / IMAGES;
+    s->n_batches = ebb_lane_blocks(s->conv.batch);
     s->n_blocks = (s->conv.filters + EBB_LANE_FILTERS - 1) / EBB_LANE_FILTERS;
     s->sum_step = s->n_blocks > 0 ? (s->conv.filters + s->n_blocks - 1) / s->n_blocks * IMAGES : 0;
     s->n_sums = p->window[1] * s->n_places * s->sum_step;
     s->thread_bytes =
-        (size_t)(s->n_image + s->n_sums + s->n_pooled) * sizeof(float) + (size_t)s->n_pooled;
-}
-
-/* Channels last, or dense. */
-static bool lies_well(const ebb_operand *o)
-{
-    return ebb_channels_lie_last(o) || ebb_layout_is_dense(&o->layout, &o->type->shape);
+        (size_t)(s->images.n + s->n_sums + s->n_pooled) * sizeof(float) + (size_t)s->n_pooled;
 }
 
 static int score_forward(const ebb_region *region)
 {
     const ebb_type *y = region->results[0].type;
     if (y->dtype != EBB_F32 || y->shape.rank != 4 || region->n_inputs > 3 ||
-        region->results[1].type->dtype != EBB_U8 || !lies_well(&region->inputs[0]) ||
-        !lies_well(&region->results[0]) ||
+        region->results[1].type->dtype != EBB_U8 || !ebb_lane_images_take(&region->inputs[0]) ||
+        !ebb_lane_images_take(&region->results[0]) ||
         !ebb_channels_lie_alike(&region->results[0], &region->results[1]))
         return EBB_SCORE_NONE;
     forward_state s;
     read_region(region, &s);
-    const ebb_window *c = &s.conv.w, *p = &s.pool.w;
-    bool is_plain =
-        s.conv.groups == 1 && s.conv.channels > 0 && s.conv.filters > 0 && p->n_counts > 0;
-    for (int d = 0; d < EBB_MAX_SPATIAL; d++)
-        is_plain = is_plain && p->dilation[d] == 1 && p->begin[d] == 0 && p->end[d] == 0 &&
-                   (p->count[d] - 1) * p->stride[d] + p->window[d] <= c->count[d];
-    /* At most a quarter of the lanes may be idle, and no row may be computed twice. */
-    const int64_t lanes = s.n_batches * IMAGES;
+    const bool is_plain = ebb_pooled_conv_is_plain(&s.conv, &s.pool) && s.conv.channels > 0 &&
+                          s.conv.filters > 0 && s.pool.w.n_counts > 0;
+    /* No row may be computed twice. */
     const bool pays = s.conv.channels <= MOST_CHANNELS && s.conv.filters <= MOST_FILTERS &&
-                      s.thread_bytes <= MOST_SCRATCH_BYTES && lanes * 3 <= s.conv.batch * 4 &&
-                      p->stride[1] >= p->window[1];
+                      s.thread_bytes <= MOST_SCRATCH_BYTES && ebb_lane_batch_pays(s.conv.batch) &&
+                      s.pool.w.stride[1] >= s.pool.w.window[1];
     /* One more than what computes a part of it. */
     return is_plain && pays ? EBB_SCORE_NATIVE + 1 : EBB_SCORE_NONE;
 }
@@ -120,39 +106,12 @@ static void fill_table(const forward_state *s, const ebb_call *call, float *tabl
         *table++ = bias ? bias[o * s->bias_stride] : 0;
 }
 
-/* Element i of every image, to [i * step][image]. Whole squares are faster than what is left of
- * one: the last begins earlier if it can. */
-static void gather_lanes(const work *w, const float *from, int64_t n, float *to, int64_t step)
-{
-    for (int64_t i = 0; i < n; i += SIDE) {
-        const int64_t at = i + SIDE > n && n > SIDE ? n - SIDE : i;
-        w->s->isa->move->transpose(&(ebb_transposed){ .from = from + at,
-                                                      .to = to + at * step,
-                                                      .from_last = w->s->x_strides[0],
-                                                      .to_near = step,
-                                                      .n_near = n - at < SIDE ? n - at : SIDE,
-                                                      .n_last = w->n_images });
-    }
-}
-
 static void take_images(work *w, int64_t first)
 {
     const forward_state *s = w->s;
-    const ebb_window *c = &s->conv.w;
-    const int64_t channels = s->conv.channels, *strides = s->x_strides;
-    const float *x = (const float *)w->call->inputs[0] + first * strides[0];
     w->first = first;
     w->n_images = s->conv.batch - first < IMAGES ? s->conv.batch - first : IMAGES;
-    /* A plane of one channel, or the only plane of all: by rows where there is padding. */
-    const int64_t n_planes = s->reads_last ? 1 : channels, width = s->reads_last ? channels : 1;
-    const int64_t step = s->reads_last ? IMAGES : s->column;
-    const int64_t n_rows = s->has_padding ? c->size[1] : 1;
-    const int64_t n = s->has_padding ? c->size[2] : c->n_sizes;
-    for (int64_t i = 0; i < n_planes; i++)
-        for (int64_t y = 0; y < n_rows; y++)
-            gather_lanes(
-                w, x + i * strides[1] + y * strides[2], n * width,
-                w->image + (y + c->begin[1]) * s->row + c->begin[2] * s->column + i * IMAGES, step);
+    ebb_lane_images_gather(&s->images, s->isa, w->call->inputs[0], first, w->n_images, w->image);
 }
 
 /* A row of results into `pooled`: what is pooled stays in the first-level cache. */
@@ -171,8 +130,8 @@ static void compute_row(const work *w, int64_t row)
                 .taps = s->taps,
                 .weights = table + begin * s->n_channel_taps,
                 .bias = biases + begin,
-                .image = w->image + (row * p->stride[1] + i) * c->stride[1] * s->row,
-                .place_step = c->stride[2] * s->column,
+                .image = w->image + (row * p->stride[1] + i) * c->stride[1] * s->images.row,
+                .place_step = c->stride[2] * s->images.column,
                 .sums = w->sums + i * s->n_places * s->sum_step,
                 .sum_step = s->sum_step });
         const int64_t to = row * p->count[2] * s->filters + begin * IMAGES;
@@ -193,15 +152,7 @@ static void give_run(const work *w, int64_t from, int64_t step, int64_t n, int64
 {
     const forward_state *s = w->s;
     float *y = (float *)w->call->results[0] + w->first * s->y_batch + to;
-    for (int64_t i = 0; i < n; i += SIDE) {
-        const int64_t at = i + SIDE > n && n > SIDE ? n - SIDE : i;
-        s->isa->move->transpose(&(ebb_transposed){ .from = w->pooled + from + at * step,
-                                                   .to = y + at,
-                                                   .from_last = step,
-                                                   .to_near = s->y_batch,
-                                                   .n_near = w->n_images,
-                                                   .n_last = n - at < SIDE ? n - at : SIDE });
-    }
+    ebb_lanes_scatter(s->isa, w->pooled + from, step, n, w->n_images, y, s->y_batch);
     if (s->gives_where)
         s->isa->lane_conv->split_bytes(n, w->n_images, w->where + from, step,
                                        (uint8_t *)w->call->results[1] + w->first * s->y_batch + to,
@@ -227,13 +178,13 @@ static void run_part(void *context, int index, int n)
     const forward_state *s = call->state;
     char *own = (char *)call->scratch + s->table_bytes + (size_t)index * s->thread_bytes;
     work w = { .s = s, .call = call, .image = (float *)(void *)own };
-    w.sums = w.image + s->n_image;
+    w.sums = w.image + s->images.n;
     w.pooled = w.sums + s->n_sums;
     w.where = (uint8_t *)(w.pooled + s->n_pooled);
     const int64_t rows = s->pool.w.count[1];
     int64_t begin, end;
     ebb_parallel_part(s->n_batches * rows, index, n, &begin, &end);
-    memset(w.image, 0, (size_t)s->n_image * sizeof(float));
+    memset(w.image, 0, (size_t)s->images.n * sizeof(float));
     while (begin < end) {
         const int64_t batch = begin / rows, first = begin % rows;
         const int64_t last = rows < end - batch * rows ? rows : end - batch * rows;
@@ -266,7 +217,7 @@ static bool fill_taps(const ebb_region *region, const ebb_compile_env *env, forw
         return false;
     for (int64_t k = 0; k < s->n_channel_taps; k++) {
         const int64_t tap = k / s->conv.channels, y = tap / c->window[2], x = tap % c->window[2];
-        s->taps[k] = y * c->dilation[1] * s->row + x * c->dilation[2] * s->column +
+        s->taps[k] = y * c->dilation[1] * s->images.row + x * c->dilation[2] * s->images.column +
                      k % s->conv.channels * IMAGES;
     }
     for (int64_t k = 0; k < p->n_taps; k++) {
@@ -286,13 +237,11 @@ static ebb_status compile_forward(const ebb_region *region, const ebb_compile_en
     s->isa = ebb_native_isa(env);
     if (!fill_taps(region, env, s))
         return EBB_OUT_OF_MEMORY;
-    memcpy(s->x_strides, region->inputs[0].layout.strides, sizeof s->x_strides);
+    ebb_lane_images_bind(&s->images, &region->inputs[0]);
     memcpy(s->w_strides, region->inputs[1].layout.strides, sizeof s->w_strides);
     s->has_bias = region->n_inputs > 2;
     s->gives_where = !region->results[1].is_unread;
     s->bias_stride = s->has_bias ? region->inputs[2].layout.strides[0] : 0;
-    s->reads_last = s->conv.channels == 1 || ebb_channels_lie_last(&region->inputs[0]);
-    s->has_padding = s->n_image != s->conv.w.n_sizes * s->column;
     s->gives_last = ebb_channels_lie_last(&region->results[0]);
     s->y_batch = s->conv.filters * s->pool.w.n_counts;
     s->table_bytes =

@@ -49,6 +49,7 @@ static const struct {
     { &ebb_op_max_pool_grad, &ebb_native_pool },
     { &ebb_op_max_pool_gather, &ebb_native_pool_gather },
     { &ebb_op_avg_pool, &ebb_native_pool },
+    { &ebb_op_pooled_conv_weight_grad, &ebb_native_lane_weight_grad },
     { &ebb_op_pooled_conv_weight_grad, &ebb_native_pooled_conv },
     { &ebb_op_pooled_conv_input_grad, &ebb_native_pooled_conv },
     { &ebb_op_conv_max_pool, &ebb_native_conv_max_pool },

@@ -70,13 +70,9 @@ static int score_pooled(const ebb_region *region)
         return EBB_SCORE_NONE;
     pooled_state s;
     read_region(region, &s);
-    bool is_plain = s.conv.groups == 1 && s.pool.w.n_taps <= 256;
-    for (int d = 0; d < EBB_MAX_SPATIAL; d++) {
-        const ebb_window *c = &s.conv.w, *p = &s.pool.w;
-        is_plain = is_plain && c->stride[d] == 1 && c->dilation[d] == 1 && p->dilation[d] == 1 &&
-                   p->begin[d] == 0 && p->end[d] == 0 &&
-                   (p->count[d] - 1) * p->stride[d] + p->window[d] <= c->count[d];
-    }
+    bool is_plain = ebb_pooled_conv_is_plain(&s.conv, &s.pool) && s.pool.w.n_taps <= 256;
+    for (int d = 0; d < EBB_MAX_SPATIAL; d++)
+        is_plain = is_plain && s.conv.w.stride[d] == 1 && s.conv.w.dilation[d] == 1;
     const bool pays = s.conv.filters <= MOST_FILTERS && s.conv.channels <= MOST_CHANNELS &&
                       s.n_vectors * 64 <= MOST_ROW_BYTES && s.table_bytes <= MOST_TABLE_BYTES;
     if (!is_plain || !pays)

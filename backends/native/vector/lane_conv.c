@@ -69,6 +69,130 @@ static void convolve(const ebb_lane_row *r)
     with[r->n_filters](r);
 }
 
+/* ---- the gradient of weights ---- */
+
+/* Sums for so many filters and taps, and those taps of the image, fill 30 of 32 registers, or 12 of
+ * 16. */
+#ifdef __AVX512F__
+enum { MOST_SIDE = 5 };
+#define EACH_FILTERS(X) X(1) X(2) X(3) X(4) X(5)
+#define EACH_TAPS(X) X(1) X(2) X(3) X(4) X(5)
+#else
+enum { MOST_SIDE = 3 };
+#define EACH_FILTERS(X) X(1) X(2) X(3)
+#define EACH_TAPS(X) X(1) X(2) X(3)
+#endif
+
+static inline __attribute__((always_inline)) void
+add_block(const ebb_lane_products *p, int64_t filter, int64_t tap, int n_filters, int n_taps)
+{
+    for (int64_t lane = 0; lane < IMAGES; lane += LANES_F32) {
+        lanes_f32 sums[MOST_SIDE * MOST_SIDE];
+        float *to = p->sums + filter * p->sum_step + tap * IMAGES + lane;
+#pragma GCC unroll 5
+        for (int f = 0; f < n_filters; f++)
+#pragma GCC unroll 5
+            for (int t = 0; t < n_taps; t++)
+                sums[f * n_taps + t] = lanes_load_f32(to + f * p->sum_step + t * IMAGES);
+        for (int64_t row = 0; row < p->n_rows; row++) {
+            const float *dy = p->dy + filter * p->dy_filter + row * p->dy_row + lane;
+            const float *image = p->image + row * p->row_step + tap * IMAGES + lane;
+            for (int64_t i = 0; i < p->n_places; i++, dy += IMAGES, image += p->place_step) {
+                lanes_f32 x[MOST_SIDE];
+#pragma GCC unroll 5
+                for (int t = 0; t < n_taps; t++)
+                    x[t] = lanes_load_f32(image + t * IMAGES);
+#pragma GCC unroll 5
+                for (int f = 0; f < n_filters; f++) {
+                    const lanes_f32 one = lanes_load_f32(dy + f * p->dy_filter);
+#pragma GCC unroll 5
+                    for (int t = 0; t < n_taps; t++)
+                        sums[f * n_taps + t] += one * x[t];
+                }
+            }
+        }
+#pragma GCC unroll 5
+        for (int f = 0; f < n_filters; f++)
+#pragma GCC unroll 5
+            for (int t = 0; t < n_taps; t++)
+                lanes_store_f32(to + f * p->sum_step + t * IMAGES, sums[f * n_taps + t]);
+    }
+}
+
+#define WITH_TAPS(taps)                                                                            \
+    case taps:                                                                                     \
+        add_block(p, filter, tap, n_filters, taps);                                                \
+        break;
+#define WITH_BLOCK(count)                                                                          \
+    static void add_for_##count(const ebb_lane_products *p, int64_t filter, int64_t tap,           \
+                                int64_t n_taps)                                                    \
+    {                                                                                              \
+        enum { n_filters = count };                                                                \
+        switch (n_taps) {                                                                          \
+            EACH_TAPS(WITH_TAPS)                                                                   \
+        default:                                                                                   \
+            break;                                                                                 \
+        }                                                                                          \
+    }
+EACH_FILTERS(WITH_BLOCK)
+
+/* About equal parts, none above MOST_SIDE: the end of the one that begins at `begin`. */
+static int64_t end_of_part(int64_t begin, int64_t n)
+{
+    const int64_t n_parts = (n - begin + MOST_SIDE - 1) / MOST_SIDE;
+    return begin + (n - begin + n_parts - 1) / n_parts;
+}
+
+static void add_products(const ebb_lane_products *p)
+{
+    static void (*const with[])(const ebb_lane_products *, int64_t, int64_t,
+                                int64_t) = { NULL,
+#define ENTRY(count) add_for_##count,
+                                             EACH_FILTERS(ENTRY) };
+    for (int64_t f = 0, f_end; f < p->n_filters; f = f_end) {
+        f_end = end_of_part(f, p->n_filters);
+        for (int64_t t = 0, t_end; t < p->n_taps; t = t_end) {
+            t_end = end_of_part(t, p->n_taps);
+            with[f_end - f](p, f, t, t_end - t);
+        }
+    }
+}
+
+static inline lanes_of_bits load_bytes(const uint8_t *from)
+{
+#if defined __AVX512F__
+    return (lanes_of_bits)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i_u *)from));
+#elif defined __AVX2__
+    return (lanes_of_bits)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)from));
+#else
+    lanes_of_bits bytes;
+    for (int i = 0; i < LANES_F32; i++)
+        bytes[i] = from[i];
+    return bytes;
+#endif
+}
+
+static void unpool(const ebb_lane_windows *w)
+{
+    const int64_t n_taps = w->n_taps, *offsets = w->offsets;
+    for (int64_t lane = 0; lane < IMAGES; lane += LANES_F32) {
+        lanes_f32 sum = lanes_load_f32(w->sum + lane);
+        for (int64_t i = 0; i < w->n_windows; i++) {
+            const lanes_f32 dy = lanes_load_f32(w->dy + i * w->dy_step + lane);
+            const lanes_of_bits taps = load_bytes(w->where + i * w->where_step + lane);
+            float *to = w->to + i * w->to_step + lane;
+            for (int64_t t = 0; t < n_taps; t++) {
+                const lanes_of_bits is_here = taps == (int32_t)t;
+                lanes_store_f32(to + offsets[t], (lanes_f32)((lanes_of_bits)dy & is_here));
+            }
+            sum += (lanes_f32)((lanes_of_bits)dy & (taps < (int32_t)n_taps));
+        }
+        lanes_store_f32(w->sum + lane, sum);
+    }
+}
+
+/* ---- places of maxima ---- */
+
 typedef uint8_t bytes __attribute__((vector_size(IMAGES)));
 
 /* Lines i and i + 8 in turns, four times: a square of 16 by 16 is transposed. */
@@ -99,4 +223,4 @@ static void split_bytes(int64_t n, int64_t n_images, const uint8_t *from, int64_
                      n_images);
 }
 
-const ebb_lane_conv_table ISA_NAME(ebb_lane_conv) = { convolve, split_bytes };
+const ebb_lane_conv_table ISA_NAME(ebb_lane_conv) = { convolve, add_products, unpool, split_bytes };

@@ -41,12 +41,35 @@ static inline void transpose_lines(const uint32_t *from, int64_t from_last, uint
         memcpy(to + i * to_near, buffer[i], sizeof buffer[i]);
 }
 
-/* One by one: what does not fill a square. */
+/* What does not fill a square: one by one, or with AVX-512 as a square of which a part is there. */
 static void transpose_rest(const ebb_transposed *t, int64_t near_begin, int64_t near_end,
                            int64_t last_begin, int64_t last_end)
 {
     const uint32_t *from = t->from;
     uint32_t *to = t->to;
+#ifdef __AVX512F__
+    enum { ENOUGH = 48 }; /* elements: a square takes as long as about so many */
+    const int64_t n_near = near_end - near_begin, n_last = last_end - last_begin;
+    if (n_near > WIDTH || n_last > WIDTH) {
+        for (int64_t i = near_begin; i < near_end; i += WIDTH)
+            for (int64_t j = last_begin; j < last_end; j += WIDTH)
+                transpose_rest(t, i, i + WIDTH < near_end ? i + WIDTH : near_end, j,
+                               j + WIDTH < last_end ? j + WIDTH : last_end);
+        return;
+    }
+    if (n_near * n_last >= ENOUGH) {
+        const lanes_f32 zero = { 0 };
+        lanes rows[WIDTH] = { { 0 } };
+        for (int64_t j = 0; j < n_last; j++)
+            rows[j] = (lanes)lanes_part_f32(
+                (const float *)(from + near_begin + (last_begin + j) * t->from_last), n_near, zero);
+        LANE_STAGES_F32(STAGE)
+        for (int64_t i = 0; i < n_near; i++)
+            lanes_put_part_f32((float *)(to + (near_begin + i) * t->to_near + last_begin), n_last,
+                               (lanes_f32)rows[i]);
+        return;
+    }
+#endif
     for (int64_t i = near_begin; i < near_end; i++)
         for (int64_t j = last_begin; j < last_end; j++)
             to[i * t->to_near + j] = from[i + j * t->from_last];

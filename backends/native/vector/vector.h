@@ -231,8 +231,36 @@ typedef struct ebb_lane_row {
     float *sums;
     int64_t sum_step;
 } ebb_lane_row;
+/* The gradient of its weights: for tap t < n_taps, of those that lie next to each other, and filter
+ * f, sums[f * sum_step + t * EBB_LANE_IMAGES ..] += the sum over rows r and places p of
+ * dy[f * dy_filter + r * dy_row + p * EBB_LANE_IMAGES ..] times
+ * image[r * row_step + p * place_step + t * EBB_LANE_IMAGES ..]. Aligned as above. */
+typedef struct ebb_lane_products {
+    int64_t n_rows, n_places, n_filters, n_taps;
+    const float *dy;
+    int64_t dy_filter, dy_row;
+    const float *image;
+    int64_t row_step, place_step;
+    float *sums;
+    int64_t sum_step;
+} ebb_lane_products;
+/* A row of max_pool's gradient, of windows that do not overlap: to[i * to_step + offsets[t] ..] =
+ * dy[i * dy_step ..] where where[i * where_step ..] is t < n_taps, else 0, for windows i <
+ * n_windows. Adds what comes to a place to sum[EBB_LANE_IMAGES]. */
+typedef struct ebb_lane_windows {
+    int64_t n_windows, n_taps;
+    const int64_t *offsets;
+    const float *dy;
+    const uint8_t *where;
+    int64_t dy_step, where_step;
+    float *to;
+    int64_t to_step;
+    float *sum;
+} ebb_lane_windows;
 typedef struct ebb_lane_conv_table {
     void (*convolve)(const ebb_lane_row *row);
+    void (*add_products)(const ebb_lane_products *products);
+    void (*unpool)(const ebb_lane_windows *windows);
     /* to[j * to_image + i] = from[i * from_step + j] of bytes, i < n, j < n_images */
     void (*split_bytes)(int64_t n, int64_t n_images, const uint8_t *from, int64_t from_step,
                         uint8_t *to, int64_t to_image);
