@@ -3,8 +3,8 @@
  * by step.
  *
  *   ebb-bench --case NAME [--threads N] [--mode train|infer|both] [--secs S] [--losses K]
- *             [--backend B] [--fusion on|off] [--profile op|scope|kernel|step]
- *             [--memory-budget BYTES] [--freeze on|off]
+ *             [--backend B] [--skip-fusions LIST]
+ *             [--profile op|scope|kernel|step] [--memory-budget BYTES] [--freeze on|off]
  *             [--autotune off|on|winograd] [--autotune-cache FILE]
  *   ebb-bench --list [train|infer]
  *
@@ -68,7 +68,7 @@ typedef struct options {
     const char *mode, *backend;
     int n_threads, n_losses;
     double seconds;
-    bool skip_fusion, skip_anchors, skip_freeze, autotune;
+    bool skip_freeze, autotune;
     double conv_error; /* --autotune winograd */
     const char *autotune_cache, *skip_fusions;
     int64_t memory_budget;
@@ -115,12 +115,8 @@ static options parse_options(int argc, char **argv)
             o.conv_error = strcmp(value, "winograd") ? 0 : 1e-4;
         } else if (!strcmp(argv[i], "--autotune-cache"))
             o.autotune_cache = value;
-        else if (!strcmp(argv[i], "--fusion"))
-            o.skip_fusion = strcmp(value, "off") == 0;
         else if (!strcmp(argv[i], "--skip-fusions"))
             o.skip_fusions = value;
-        else if (!strcmp(argv[i], "--anchors"))
-            o.skip_anchors = strcmp(value, "off") == 0;
         else if (!strcmp(argv[i], "--freeze"))
             o.skip_freeze = strcmp(value, "off") == 0;
         else if (!strcmp(argv[i], "--profile")) {
@@ -203,8 +199,6 @@ static void start_bench(bench *b, const options *o, bool training, ebb_store **s
                                             .store = b->frozen ? b->frozen->store : *store,
                                             .skip_updates = !training,
                                             .backend = o->backend,
-                                            .skip_fusion = o->skip_fusion,
-                                            .skip_anchors = o->skip_anchors,
                                             .skip_fusions = o->skip_fusions,
                                             .memory_budget = o->memory_budget,
                                             .autotune = o->autotune,

@@ -5,6 +5,7 @@
  * fits is found by halving, with a real plan each time. */
 #include "passes/fuse.h"
 #include "passes/rematerialize.h"
+#include "passes/rewrite.h"
 #include "runtime/runtime.h"
 
 #include <stdio.h>
@@ -74,8 +75,9 @@ static size_t estimate(ebb_executable *e, ebb_graph *graph, ebb_node *outputs)
     ebb_graph *fused = NULL;
     int64_t n_programs;
     size_t bytes = SIZE_MAX;
-    if (map && (!e->may_fuse || !ebb_fuse_run(&fuse, graph, outputs, (int64_t)e->n_fetches, &fused,
-                                              map, &n_programs, &e->error))) {
+    const bool may_fuse = e->may_fuse && !ebb_names_have(e->skip_fusions, "programs");
+    if (map && (!may_fuse || !ebb_fuse_run(&fuse, graph, outputs, (int64_t)e->n_fetches, &fused,
+                                           map, &n_programs, &e->error))) {
         if (fused)
             follow(outputs, e->n_fetches, fused, map);
         bytes = ebb_graph_live_bytes(fused ? fused : graph, outputs, (int64_t)e->n_fetches,

@@ -5,6 +5,7 @@
 #include "ops/descriptors.h"
 #include "ops/random.h"
 #include "passes/passes.h"
+#include "passes/rewrite.h"
 #include "runtime/tune.h"
 
 #include <stdio.h>
@@ -461,9 +462,8 @@ static ebb_status prepare(void *context, ebb_executable *e, ebb_dump *dump)
     const planning *p = context;
     e->may_choose_threads = p->options->n_threads == 0;
     e->skip_fusions = p->options->skip_fusions;
-    e->may_fuse = !p->options->skip_passes && !p->options->skip_fusion && !p->options->check_finite;
-    e->may_anchor =
-        !p->options->skip_passes && !p->options->skip_anchors && !p->options->check_finite;
+    e->may_fuse = !p->options->skip_passes && !p->options->check_finite;
+    e->may_anchor = e->may_fuse && !ebb_names_have(e->skip_fusions, "anchors");
     return make_graph(e, p->graph, p->options, dump);
 }
 

@@ -120,7 +120,7 @@ static bool is_fusion(const char *name)
     for (int i = 0; i < N_PASSES; i++)
         if (!strcmp(name, passes[i].fusion))
             return true;
-    return false;
+    return !strcmp(name, ebb_rules_anchors.name);
 }
 
 ebb_status ebb_check_fusions(const char *skip_fusions, ebb_error *error)

@@ -49,13 +49,14 @@ static void run_block(activation f, bool fetch_residual, bool skip_anchors, int 
     const ebb_node fetches[] = { z, d, h };
     const int n = fetch_residual ? 3 : 2;
     ebb_executable *e;
-    ck_assert_int_eq(ebb_compile(g,
-                                 &(ebb_compile_options){ .fetches = fetches,
-                                                         .n_fetches = n,
-                                                         .skip_anchors = skip_anchors,
-                                                         .n_threads = n_threads },
-                                 &e),
-                     EBB_OK);
+    ck_assert_int_eq(
+        ebb_compile(g,
+                    &(ebb_compile_options){ .fetches = fetches,
+                                            .n_fetches = n,
+                                            .skip_fusions = skip_anchors ? "anchors" : NULL,
+                                            .n_threads = n_threads },
+                    &e),
+        EBB_OK);
     ck_assert_int_eq(has_step(e, "conv_epilogue"), !skip_anchors);
     float *values[] = { make_values(N_X), make_values(16 * 16 * 9), make_values(16) };
     float *residual = malloc(N_X * sizeof *residual);
@@ -129,14 +130,15 @@ static void run_products(activation f, int m, int n, bool shares, bool steady, b
     ck_assert_int_eq(ebb_gradients(loss, &w, 1, &d), EBB_OK);
     const ebb_node fetches[] = { z, d };
     ebb_executable *e;
-    ck_assert_int_eq(ebb_compile(g,
-                                 &(ebb_compile_options){ .fetches = fetches,
-                                                         .n_fetches = 2,
-                                                         .store = store,
-                                                         .skip_anchors = skip_anchors,
-                                                         .n_threads = n_threads },
-                                 &e),
-                     EBB_OK);
+    ck_assert_int_eq(
+        ebb_compile(g,
+                    &(ebb_compile_options){ .fetches = fetches,
+                                            .n_fetches = 2,
+                                            .store = store,
+                                            .skip_fusions = skip_anchors ? "anchors" : NULL,
+                                            .n_threads = n_threads },
+                    &e),
+        EBB_OK);
     ck_assert_int_eq(has_step(e, "matmul_epilogue"), !skip_anchors);
     const ebb_tensor value = ebb_tensor_borrow(EBB_F32, matrix.shape, w_values);
     if (steady)
@@ -214,6 +216,8 @@ START_TEST(single_fusions_left_out)
         { "relu", false, false, true, true },
         { "bias,residual", true, false, false, true }, /* the addition goes into a program */
         { "residual,relu,programs", false, true, true, false },
+        { "anchors", true, false, false, true },
+        { "programs,anchors", true, true, true, false },
     };
     const int at = _i;
     ebb_graph *g = ebb_graph_create("switches");
@@ -266,7 +270,7 @@ int main(void)
     TCase *c = tcase_create("anchors");
     tcase_add_loop_test(c, anchored_is_not_anchored, 0, 4);
     tcase_add_loop_test(c, products_with_what_follows, 0, 4);
-    tcase_add_loop_test(c, single_fusions_left_out, 0, 4);
+    tcase_add_loop_test(c, single_fusions_left_out, 0, 6);
     tcase_add_test(c, unknown_fusion);
     tcase_add_test(c, no_backend_no_anchor);
     suite_add_tcase(suite, c);

@@ -267,8 +267,7 @@ static void fill_inputs(const random_graph *r, ebb_tensor values[N_INPUTS], uint
 }
 
 static void run_random(const random_graph *r, const ebb_tensor values[N_INPUTS], int n_threads,
-                       bool skip_fusion, ebb_tensor results[MAX_OUTPUTS],
-                       ebb_executable_stats *stats)
+                       bool off, ebb_tensor results[MAX_OUTPUTS], ebb_executable_stats *stats)
 {
     ebb_feed feeds[N_INPUTS];
     ebb_fetch fetches[MAX_OUTPUTS];
@@ -282,7 +281,7 @@ static void run_random(const random_graph *r, const ebb_tensor values[N_INPUTS],
         compile_with(r->graph, &(ebb_compile_options){ .fetches = r->outputs,
                                                        .n_fetches = MAX_OUTPUTS,
                                                        .n_threads = n_threads,
-                                                       .skip_fusion = skip_fusion });
+                                                       .skip_fusions = off ? "programs" : NULL });
     for (int twice = 0; twice < 2; twice++)
         run(e, feeds, N_INPUTS, fetches, MAX_OUTPUTS);
     *stats = ebb_executable_get_stats(e);
@@ -477,11 +476,12 @@ START_TEST(training_steps)
         ebb_graph *g = ebb_graph_create("net");
         ebb_store *store = ebb_store_create(NULL);
         ebb_node loss = build_net(g, &nets[_i].rule);
-        ebb_executable *e = compile_with(g, &(ebb_compile_options){ .fetches = &loss,
-                                                                    .n_fetches = 1,
-                                                                    .store = store,
-                                                                    .n_threads = 1,
-                                                                    .skip_fusion = off });
+        ebb_executable *e =
+            compile_with(g, &(ebb_compile_options){ .fetches = &loss,
+                                                    .n_fetches = 1,
+                                                    .store = store,
+                                                    .n_threads = 1,
+                                                    .skip_fusions = off ? "programs" : NULL });
         float x[20 * 30];
         int32_t t[20];
         for (int i = 0; i < 20 * 30; i++)
@@ -534,9 +534,11 @@ START_TEST(transformer_steps)
                                         EBB_ALL_AXES, false);
         ck_assert_msg(!ebb_nn_minimize(loss, &(ebb_nn_rule){ .method = EBB_NN_ADAM, .rate = 1e-3 }),
                       "%s", ebb_graph_message(g));
-        ebb_executable *e = compile_with(
-            g, &(ebb_compile_options){
-                   .fetches = &loss, .n_fetches = 1, .store = store, .skip_fusion = off });
+        ebb_executable *e =
+            compile_with(g, &(ebb_compile_options){ .fetches = &loss,
+                                                    .n_fetches = 1,
+                                                    .store = store,
+                                                    .skip_fusions = off ? "programs" : NULL });
         steps[off] = ebb_executable_get_stats(e).n_steps;
         ebb_executable_destroy(e);
         ebb_store_destroy(store);

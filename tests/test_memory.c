@@ -159,7 +159,7 @@ START_TEST(nothing_overlaps)
             m.graph, &(ebb_compile_options){ .fetches = &m.y,
                                              .n_fetches = 1,
                                              .backend = way < 2 ? "reference" : "onednn",
-                                             .skip_fusion = way >= 4,
+                                             .skip_fusions = way >= 4 ? "join,programs" : NULL,
                                              .n_threads = 2,
                                              .plan_only = true });
         check_items(e, c->name);
@@ -349,11 +349,11 @@ static void check_stores(ebb_store *a, ebb_store *b)
 /* Within a budget everything is the same bit for bit: loss and gradients, or the weights behind
  * some steps of Adam; dropout draws the same numbers. */
 static bool check_budget(const struct zoo_case *c, const model *m, const ebb_node *nodes, int n,
-                         double share, bool skip_fusion)
+                         double share, const char *skip_fusions)
 {
     ebb_store *stores[2] = { ebb_store_create(NULL), ebb_store_create(NULL) };
     ebb_compile_options o = {
-        .fetches = nodes, .n_fetches = n, .n_threads = 2, .skip_fusion = skip_fusion
+        .fetches = nodes, .n_fetches = n, .n_threads = 2, .skip_fusions = skip_fusions
     };
     ebb_executable *e[2] = { NULL, NULL };
     char *values[2] = { NULL, NULL };
@@ -406,10 +406,10 @@ START_TEST(budgets)
     int n_fit = 0;
     for (size_t s = 0; s < sizeof shares / sizeof *shares; s++) {
         const gradients g = build_gradients(c);
-        n_fit += check_budget(c, &g.m, g.nodes, g.n, shares[s], s % 2);
+        n_fit += check_budget(c, &g.m, g.nodes, g.n, shares[s], s % 2 ? "join,programs" : NULL);
         ebb_graph_destroy(g.m.graph);
         const model m = build(c, true, EBB_NN_ADAM);
-        n_fit += check_budget(c, &m, &m.y, 1, shares[s], false);
+        n_fit += check_budget(c, &m, &m.y, 1, shares[s], NULL);
         ebb_graph_destroy(m.graph);
     }
     printf("%s: %d of 8 budgets fit\n", c->name, n_fit);

@@ -34,7 +34,7 @@ static ebb_executable *compile_net(const net *n, bool profile)
                                                           .n_fetches = 1,
                                                           .store = n->store,
                                                           .n_threads = 1,
-                                                          .skip_fusion = true,
+                                                          .skip_fusions = "programs",
                                                           .profile = profile });
 }
 

@@ -111,7 +111,7 @@ static ebb_executable *compile_unfused(ebb_graph *graph, int way, ebb_node fetch
                                                        .n_fetches = 1,
                                                        .backend = ways[way].backend,
                                                        .skip_passes = ways[way].skip_passes,
-                                                       .skip_fusion = true });
+                                                       .skip_fusions = "programs" });
 }
 
 START_TEST(memory_is_shared)

@@ -389,7 +389,8 @@ START_TEST(dumps)
                               .n_fetches = 1,
                               .store = s.store,
                               .skip_passes = _i,
-                              .skip_fusion = true, /* so that there is an edge in the arena */
+                              .skip_fusions =
+                                  "programs", /* so that there is an edge in the arena */
                               .dump_dir = test_temporary_folder() };
     ck_assert_int_eq(ebb_compile(s.graph, &o, &e), EBB_OK);
     for (size_t i = 0; i < sizeof always / sizeof *always; i++) {

@@ -52,7 +52,7 @@ static void fusion(void)
     for (int fused = 0; fused < 2; fused++) {
         ebb_executable *run;
         ebb_compile_options options = {
-            .fetches = &y, .n_fetches = 1, .n_threads = 1, .skip_fusion = !fused
+            .fetches = &y, .n_fetches = 1, .n_threads = 1, .skip_fusions = fused ? NULL : "programs"
         };
         if (ebb_compile(g, &options, &run) != EBB_OK)
             stop(ebb_graph_message(g));

@@ -25,12 +25,12 @@ typedef struct ebb_compile_options {
     bool fast_math; /* allow rewrites that change rounding or the spread of NaN and Inf; without it,
                        only those that avoid overflow and cancellation change rounding
                        (docs/passes.md, stabilize) */
-    bool skip_passes;  /* run the graph as it was built: for comparing */
-    bool skip_fusion;  /* one kernel for every element-wise node: for comparing */
-    bool skip_anchors; /* convolutions, products without what follows them: for comparing */
-    /* Single fusions to leave out, for measuring what each brings: names separated by commas, of
-     * the rules of anchors ("bias", "residual", "relu": docs/passes.md), "join" and "programs".
-     * NULL: none; an unknown name is BAD_ARGUMENT. */
+    bool skip_passes; /* run the graph as it was built: for comparing */
+    /* Fusions to leave out, for comparing and for measuring what each brings: names separated by
+     * commas. "programs" (one kernel for every element-wise node), "join" (max_pool and the
+     * convolution before it apart), "anchors" (convolutions and products without what follows them)
+     * or its single rules "bias", "residual", "relu": docs/passes.md. NULL: none; an unknown name
+     * is BAD_ARGUMENT. */
     const char *skip_fusions;
     /* For finding out where NaN comes from, not for speed: a run ends with NOT_FINITE at the first
      * input, variable or node that has NaN or an infinity, names it, and changes no variable.
