@@ -42,11 +42,16 @@ ebb_node ebb_graph_copy_node_as(ebb_graph *to, ebb_node from, const ebb_op *op,
                                 const ebb_node *inputs, int n_inputs, const void *attrs,
                                 ebb_node *results)
 {
+    ebb_node made[EBB_MAX_RESULTS];
     ebb_graph_stand_at(to, from);
-    ebb_node node = ebb_emit(to, op, inputs, n_inputs, attrs, results);
-    const node_record *record = node_get(from);
-    if (record && record->name && node.id)
-        ebb_named(node, record->name);
+    const ebb_node node = ebb_emit(to, op, inputs, n_inputs, attrs, made);
+    const node_record *record = node_get(from); /* further results stand behind it */
+    for (int r = 0; r < op->n_results; r++) {
+        if (node.id && record && r < record->op->n_results && record[r].name)
+            ebb_named(made[r], record[r].name);
+        if (results)
+            results[r] = made[r];
+    }
     return node;
 }
 

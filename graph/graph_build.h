@@ -6,8 +6,8 @@
 #include <ebb/op.h>
 
 /* Emits into `to` the op of `from` (a node of another graph, a first result), with `inputs` (nodes
- * of `to`) in place of its own, the same attributes, name, scope, phase and location.
- * results[0..n_results) may be NULL. */
+ * of `to`) in place of its own, the same attributes, scope, phase and location, and
+ * the names of all results. results[0..n_results) may be NULL. */
 ebb_node ebb_graph_copy_node(ebb_graph *to, ebb_node from, const ebb_node *inputs,
                              ebb_node *results);
 /* The same with other attributes, or another op. */

@@ -421,14 +421,8 @@ static void emit_node(fusing *f, ebb_node old)
     for (int i = 0; i < ebb_node_n_inputs(old); i++)
         f->inputs[i] = ebb_graph_node(f->to, f->map[inputs[i]]);
     ebb_graph_copy_node(f->to, old, f->inputs, results);
-    for (int r = 0; r < op->n_results && !ebb_graph_status(f->to); r++) {
-        const ebb_node further = node_at(f, old.id + (uint32_t)r);
-        f->map[further.id] = results[r].id;
-        if (r > 0 && *ebb_node_name(further)) {
-            ebb_graph_stand_at(f->to, further);
-            ebb_named(results[r], ebb_node_name(further));
-        }
-    }
+    for (int r = 0; r < op->n_results && !ebb_graph_status(f->to); r++)
+        f->map[old.id + (uint32_t)r] = results[r].id;
 }
 
 /* What must be emitted so that this value is there. */

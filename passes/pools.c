@@ -314,6 +314,16 @@ static ebb_node new_of(const pooling *p, uint32_t id)
     return ebb_graph_node(p->to, p->map[id]);
 }
 
+/* What became of the node has its name. */
+static void name_new(pooling *p, uint32_t id)
+{
+    const ebb_node old = node_at(p, id);
+    if (!*ebb_node_name(old))
+        return;
+    ebb_graph_stand_at(p->to, old);
+    ebb_named(new_of(p, id), ebb_node_name(old));
+}
+
 static void emit_pool(pooling *p, uint32_t id)
 {
     const ebb_node old = node_at(p, id);
@@ -326,10 +336,8 @@ static void emit_pool(pooling *p, uint32_t id)
     ebb_graph_stand_at(p->to, node_at(p, relu));
     p->map[id] = ebb_relu(results[0]).id;
     p->map[id + 1] = results[1].id;
-    if (*ebb_node_name(old)) {
-        ebb_graph_stand_at(p->to, old);
-        ebb_named(new_of(p, id), ebb_node_name(old));
-    }
+    name_new(p, id);
+    name_new(p, id + 1);
 }
 
 static void emit_mask(pooling *p, uint32_t id)
@@ -342,10 +350,7 @@ static void emit_mask(pooling *p, uint32_t id)
     const ebb_node inputs[2] = { ebb_select(ebb_greater(y, zero), dy, zero), new_of(p, pool + 1) };
     ebb_graph_stand_at(p->to, grad);
     p->map[id] = ebb_emit(p->to, &ebb_op_max_pool_grad, inputs, 2, ebb_node_attrs(grad), NULL).id;
-    if (*ebb_node_name(old)) {
-        ebb_graph_stand_at(p->to, old);
-        ebb_named(new_of(p, id), ebb_node_name(old));
-    }
+    name_new(p, id);
 }
 
 static void emit_joined(pooling *p, uint32_t id)
@@ -360,10 +365,8 @@ static void emit_joined(pooling *p, uint32_t id)
     if (!ebb_emit(p->to, j.op, inputs, j.n_inputs, j.attrs, results).id)
         return;
     for (int r = 0; r < ebb_node_op(old)->n_results; r++) {
-        const ebb_node further = node_at(p, id + (uint32_t)r);
-        p->map[further.id] = results[r].id;
-        if (*ebb_node_name(further))
-            ebb_named(results[r], ebb_node_name(further));
+        p->map[id + (uint32_t)r] = results[r].id;
+        name_new(p, id + (uint32_t)r);
     }
 }
 
@@ -379,14 +382,8 @@ static ebb_status copy_node(pooling *p, uint32_t id)
         inputs[i] = new_of(p, inputs_of(p, id)[i]);
     ebb_graph_copy_node(p->to, old, inputs, results);
     ebb_release(p->allocator, inputs, bytes);
-    for (int r = 0; r < ebb_node_op(old)->n_results && !ebb_graph_status(p->to); r++) {
-        const ebb_node further = node_at(p, id + (uint32_t)r);
-        p->map[further.id] = results[r].id;
-        if (r > 0 && *ebb_node_name(further)) {
-            ebb_graph_stand_at(p->to, further);
-            ebb_named(results[r], ebb_node_name(further));
-        }
-    }
+    for (int r = 0; r < ebb_node_op(old)->n_results && !ebb_graph_status(p->to); r++)
+        p->map[id + (uint32_t)r] = results[r].id;
     return ebb_graph_status(p->to);
 }
 
@@ -421,6 +418,7 @@ static ebb_status emit_all(pooling *p)
 static ebb_status run(pooling *p, const ebb_pools_join *join, const ebb_node *outputs,
                       int64_t n_outputs, ebb_graph **result, int64_t *n_hits, ebb_error *error)
 {
+    const char *pass = join ? "join" : "pools";
     *result = NULL;
     p->allocator = ebb_graph_allocator(p->from);
     p->n_ids = ebb_graph_n_nodes(p->from) + 1;
@@ -437,9 +435,9 @@ static ebb_status run(pooling *p, const ebb_pools_join *join, const ebb_node *ou
             *n_hits += p->records[id].fate == (join ? JOINED : POOLED);
     }
     if (status == EBB_OUT_OF_MEMORY)
-        ebb_fail(error, status, "pass pools: out of memory");
+        ebb_fail(error, status, "pass %s: out of memory", pass);
     else if (status)
-        ebb_fail(error, status == EBB_LIMIT ? status : EBB_INTERNAL, "pass pools: %s",
+        ebb_fail(error, status == EBB_LIMIT ? status : EBB_INTERNAL, "pass %s: %s", pass,
                  ebb_graph_message(p->to));
     ebb_release(p->allocator, p->records, p->n_ids * sizeof *p->records);
     if (status)

@@ -398,14 +398,8 @@ static void emit_node(rematerialize *r, ebb_node old)
         r->inputs[i] = ebb_graph_node(r->to, copy ? copy : r->map[inputs[i]]);
     }
     ebb_graph_copy_node(r->to, old, r->inputs, results);
-    for (int i = 0; i < op->n_results && !ebb_graph_status(r->to); i++) {
-        const ebb_node further = node_at(r, old.id + (uint32_t)i);
-        r->map[further.id] = results[i].id;
-        if (i > 0 && *ebb_node_name(further)) {
-            ebb_graph_stand_at(r->to, further);
-            ebb_named(results[i], ebb_node_name(further));
-        }
-    }
+    for (int i = 0; i < op->n_results && !ebb_graph_status(r->to); i++)
+        r->map[old.id + (uint32_t)i] = results[i].id;
     note_trigger(r, old, results[0]);
 }
 

@@ -446,11 +446,6 @@ static void copy_node(driver *d, ebb_node old)
     for (int r = 0; r < op->n_results; r++) {
         d->map[old.id + (uint32_t)r] = results[r].id;
         d->new_uses[results[r].id] += d->uses[old.id + (uint32_t)r];
-        ebb_node further = ebb_graph_node(d->from, old.id + (uint32_t)r);
-        if (r > 0 && *ebb_node_name(further)) {
-            ebb_graph_stand_at(d->to, further);
-            ebb_named(results[r], ebb_node_name(further));
-        }
     }
 }
 

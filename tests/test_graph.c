@@ -354,6 +354,25 @@ static const ebb_op op_pair = {
     .name = "pair", .n_inputs = 1, .n_results = 2, .infer = infer_pair, .eval = eval_pair
 };
 
+/* All that is copied has its names, further results, too. */
+START_TEST(copies_have_names)
+{
+    ebb_graph *g = ebb_graph_create("g"), *h = ebb_graph_create("h");
+    ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(2)), r[2], copied[2];
+    ebb_node y = ebb_input(h, "x", EBB_F64, EBB_SHAPE(2));
+    ebb_scope_push(g, "block");
+    ebb_emit(g, &op_pair, &x, 1, NULL, r);
+    ebb_named(r[0], "first");
+    ebb_named(r[1], "second");
+    ebb_scope_pop(g);
+    ck_assert_int_eq(ebb_graph_copy_node(h, r[0], &y, copied).id, copied[0].id);
+    for (int i = 0; i < 2; i++)
+        ck_assert_str_eq(ebb_node_name(copied[i]), i ? "second" : "first");
+    ebb_graph_destroy(h);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 START_TEST(several_results)
 {
     ebb_graph *g = ebb_graph_create("g");
@@ -627,6 +646,7 @@ int main(void)
     tcase_add_test(t, names_and_scopes);
     tcase_add_test(t, updates_are_checked);
     tcase_add_test(t, several_results);
+    tcase_add_test(t, copies_have_names);
     tcase_add_test(t, text_round_trip);
     tcase_add_test(t, text_ignores_the_locale);
     tcase_add_test(t, malformed_text_says_where);

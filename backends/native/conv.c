@@ -198,7 +198,7 @@ static void weights_task(const conv_state *s, const ebb_call *call, int64_t grou
                             .b_k = n_rows,
                             .c = w,
                             .c_m = s->n_rows };
-    if (conv->batch == 0 || n_counts == 0) {
+    if (conv->batch == 0) { /* the sum of nothing */
         product.a = columns;
         s->table->multiply(&product);
     }
