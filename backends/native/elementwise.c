@@ -133,6 +133,14 @@ static ebb_status run_map(const ebb_call *call)
     return EBB_OK;
 }
 
+/* Dense operands, one thread, no parameters: the loop's arguments are those of the call. */
+static ebb_status run_dense(const ebb_call *call)
+{
+    const map_state *state = call->state;
+    state->map(state->n_elements, call->results[0], (const void *const *)call->inputs);
+    return EBB_OK;
+}
+
 static ebb_status compile_with(const ebb_region *region, const ebb_compile_env *env,
                                ebb_kernel *kernel, ebb_map map, int64_t threshold)
 {
@@ -169,7 +177,9 @@ static ebb_status compile_with(const ebb_region *region, const ebb_compile_env *
             state->row = walk->dims[walk->rank - 1];
     }
     kernel->n_threads = state->n_threads = ebb_native_threads(region, state->n_elements, threshold);
-    kernel->run = run_map;
+    const bool is_plain = state->is_dense && !state->is_streamed && state->n_threads == 1 &&
+                          state->n_elements > 0 && !region->op->attrs_bytes;
+    kernel->run = is_plain ? run_dense : run_map;
     kernel->state = state;
     kernel->implementation = ebb_native_isa(env)->name;
     return EBB_OK;
