@@ -533,6 +533,8 @@ static ebb_status make_workers(making *m, bound *program)
 static ebb_status compile_fused(const ebb_region *region, const ebb_compile_env *env,
                                 ebb_kernel *kernel)
 {
+    if (ebb_native_fits_registers(region, env, program_of(region)))
+        return ebb_native_compile_registers(region, env, program_of(region), kernel);
     making m = { .region = region, .env = env, .program = program_of(region) };
     fused_state *s = ebb_native_allocate(region, env, sizeof *s);
     if (!s)

@@ -31,4 +31,10 @@ ebb_map ebb_native_find_map(const ebb_vector_isa *isa, const ebb_op *op, ebb_dty
 /* For programs: inputs that lie far apart are wished dense. */
 bool ebb_native_fused_wish(const ebb_region *region, ebb_layout *inputs);
 
+/* For programs of F32 over few elements: a kernel that hands on a register. */
+bool ebb_native_fits_registers(const ebb_region *region, const ebb_compile_env *env,
+                               const ebb_program *program);
+ebb_status ebb_native_compile_registers(const ebb_region *region, const ebb_compile_env *env,
+                                        const ebb_program *program, ebb_kernel *kernel);
+
 #endif

@@ -4,7 +4,7 @@
 #define ISA_TABLES(isa)                                                                            \
     {                                                                                              \
         .name = #isa, .map = &ebb_map_table_##isa, .move = &ebb_move_##isa,                        \
-        .random = &ebb_random_##isa, .fold = &ebb_fold_##isa, .cumsum = &ebb_cumsum_##isa,         \
+        .registers = &ebb_register_table_##isa, .random = &ebb_random_##isa, .fold = &ebb_fold_##isa, .cumsum = &ebb_cumsum_##isa,         \
         .reduce_f64 = &ebb_reduce_f64_##isa, .reduce_f32 = &ebb_reduce_f32_##isa,                  \
         .softmax_f64 = &ebb_softmax_f64_##isa, .softmax_f32 = &ebb_softmax_f32_##isa,              \
         .norm_f64 = &ebb_norm_f64_##isa, .norm_f32 = &ebb_norm_f32_##isa,                          \

@@ -11,6 +11,7 @@
 
 #define ISA_DECLARE(isa)                                                                           \
     extern const ebb_map_table ebb_map_table_##isa;                                                \
+    extern const ebb_register_table ebb_register_table_##isa;                                      \
     extern const ebb_move_table ebb_move_##isa;                                                    \
     extern const ebb_random_table ebb_random_##isa;                                                \
     extern const ebb_fold_table ebb_fold_##isa;                                                    \

@@ -25,6 +25,27 @@ typedef struct ebb_map_table {
     ebb_map cast[EBB_N_DTYPES][EBB_N_DTYPES]; /* [from][to] */
 } ebb_map_table;
 
+/* Programs of F32 over n_lanes elements: each step takes the value of the step before it from a
+ * register, and at most one more from memory, and writes its own to memory besides. */
+typedef void (*ebb_register_form)(void); /* of a type that depends on the instruction set */
+typedef struct ebb_register_row {
+    const ebb_op *op;
+    /* The register is input 0, input 1 (NULL: there is none); the operand is the other one, or the
+     * attribute struct. */
+    ebb_register_form forms[2];
+} ebb_register_row;
+typedef struct ebb_register_step {
+    ebb_register_form form;
+    uint16_t operand, result; /* into places; the operand is read as one may like */
+} ebb_register_step;
+typedef struct ebb_register_table {
+    int n_lanes;
+    const ebb_register_row *rows;
+    int n_rows;
+    ebb_register_form load; /* the operand, whatever the register holds */
+    void (*run)(const ebb_register_step *steps, int n_steps, void *const *places);
+} ebb_register_table;
+
 /* Reductions; x points to F64 or F32 (one table for each). NaN wins a maximum and a minimum. Sums
  * are in blocks, so that their error is that of a few dozen additions, whatever n. */
 enum { /* one accumulator */
@@ -352,6 +373,7 @@ typedef struct ebb_random_table {
 typedef struct ebb_vector_isa {
     const char *name;
     const ebb_map_table *map;
+    const ebb_register_table *registers;
     const ebb_move_table *move;
     const ebb_random_table *random;
     const ebb_fold_table *fold;
