@@ -619,92 +619,6 @@ END_TEST
 
 /* ---- view ops with a dense input become dense copies ---- */
 
-/* Transposes that go past the caches: many sizes of what is left over beside whole blocks. */
-static const struct {
-    ebb_shape shape;
-    ebb_axes axes;
-} large_transposes[] = {
-    { SHAPE(2049, 2053), { 2, { 1, 0 } } },
-    { SHAPE(2064, 2080), { 2, { 1, 0 } } },
-    { SHAPE(2337, 1821), { 2, { 1, 0 } } },
-    { SHAPE(1400003, 3), { 2, { 1, 0 } } },
-    { SHAPE(19, 230003), { 2, { 1, 0 } } },
-    { SHAPE(5, 83, 101, 103), { 4, { 0, 2, 3, 1 } } },
-    { SHAPE(7, 96, 80, 83), { 4, { 0, 3, 1, 2 } } },
-    { SHAPE(20, 17, 31, 22, 19), { 5, { 4, 3, 2, 1, 0 } } },
-    { SHAPE(5, 6, 700, 203), { 4, { 3, 1, 2, 0 } } },
-};
-enum { N_LARGE_TRANSPOSES = sizeof large_transposes / sizeof *large_transposes };
-
-START_TEST(test_large_transposes)
-{
-    const ebb_shape *shape = &large_transposes[_i].shape;
-    const ebb_transpose_attrs attrs = { large_transposes[_i].axes };
-    ebb_error error = { 0 };
-    ebb_tensor x, result;
-    int64_t strides[EBB_MAX_RANK], stride = 1;
-    ck_assert_int_eq(ebb_tensor_init(&x, ebb_type_of(EBB_F32, *shape), NULL), EBB_OK);
-    const int64_t n = ebb_shape_elements(shape);
-    ck_assert_int_ge(n, 4 << 20);
-    for (int64_t i = 0; i < n; i++)
-        ((uint32_t *)x.data)[i] = (uint32_t)i;
-    for (int d = shape->rank - 1; d >= 0; stride *= shape->dims[d--])
-        strides[d] = stride;
-    const kernel_case c = { &ebb_op_transpose, &attrs, 1, &x, "transpose", 0 };
-    for (int level = 0; ebb_vector_isa_at(level); level++) {
-        ebb_backend limited = ebb_backend_native;
-        limited.user = ebb_vector_isa_at(level);
-        ck_assert_int_eq(run_kernel(&c, &limited, 1 + level % 2, -1, &result, NULL, &error), 0);
-        int64_t index[EBB_MAX_RANK] = { 0 }, at = 0;
-        for (int64_t i = 0; i < n; i++) {
-            REQUIRE(((uint32_t *)result.data)[i] == (uint32_t)at, "%s: element %lld of case %d",
-                    ebb_vector_isa_at(level)->name, (long long)i, _i);
-            for (int d = shape->rank - 1; d >= 0; d--) {
-                const int axis = attrs.axes.axes[d];
-                at += strides[axis];
-                if (++index[d] < shape->dims[axis])
-                    break;
-                at -= index[d] * strides[axis];
-                index[d] = 0;
-            }
-        }
-        ebb_tensor_finish(&result);
-    }
-    ebb_tensor_finish(&x);
-}
-END_TEST
-
-/* Results that go past the caches; whole numbers, so that any order of additions is exact. */
-START_TEST(test_large_cumsums)
-{
-    const ebb_shape shapes[] = { EBB_SHAPE(2051, 2053), EBB_SHAPE(3, 1201, 1187) };
-    const ebb_shape *shape = &shapes[_i % 2];
-    const int axis = _i < 2 ? shape->rank - 1 : shape->rank - 2;
-    const ebb_cumsum_attrs attrs = { .axis = axis };
-    ebb_error error = { 0 };
-    ebb_tensor x, result;
-    ck_assert_int_eq(ebb_tensor_init(&x, ebb_type_of(EBB_F32, *shape), NULL), EBB_OK);
-    const int64_t n = ebb_shape_elements(shape), size = shape->dims[axis];
-    const int64_t stride = axis == shape->rank - 1 ? 1 : shape->dims[axis + 1];
-    for (int64_t i = 0; i < n; i++)
-        ((float *)x.data)[i] = (float)(i % 7 * (i % 3) - 6);
-    const kernel_case c = { &ebb_op_cumsum, &attrs, 1, &x, "cumsum", 0 };
-    for (int level = 0; ebb_vector_isa_at(level); level++) {
-        ebb_backend limited = ebb_backend_native;
-        limited.user = ebb_vector_isa_at(level);
-        ck_assert_int_eq(run_kernel(&c, &limited, 1 + level % 2, -1, &result, NULL, &error), 0);
-        const float *y = result.data, *from = x.data;
-        for (int64_t i = 0; i < n; i++) {
-            const float before = i / stride % size ? y[i - stride] : 0;
-            REQUIRE(y[i] == before + from[i], "%s: element %lld of case %d is %g",
-                    ebb_vector_isa_at(level)->name, (long long)i, _i, (double)y[i]);
-        }
-        ebb_tensor_finish(&result);
-    }
-    ebb_tensor_finish(&x);
-}
-END_TEST
-
 START_TEST(test_views)
 {
     ebb_error error = { 0 };
@@ -908,8 +822,6 @@ int main(void)
     tcase_add_loop_test(values, test_deep_products, 0, 6);
     tcase_add_loop_test(values, test_random_bits, 0, 4);
     tcase_add_test(values, test_views);
-    tcase_add_loop_test(values, test_large_transposes, 0, N_LARGE_TRANSPOSES);
-    tcase_add_loop_test(values, test_large_cumsums, 0, 4);
     suite_add_tcase(suite, values);
     TCase *rest = tcase_create("failures and threads");
     tcase_add_test(rest, test_bad_index);

@@ -191,7 +191,10 @@ typedef struct product_case {
     bool is_transposed, accumulate;
 } product_case;
 
-static void check_product(const ebb_vector_isa *isa, const product_case *c, bool is_f64, bool apart)
+typedef enum product_way { WHOLE, REST_APART, FEW_ROWS } product_way;
+
+static void check_product(const ebb_vector_isa *isa, const product_case *c, bool is_f64,
+                          product_way way)
 {
     static numbers a, b, to;
     const ebb_product_table *table = is_f64 ? isa->product_f64 : isa->product_f32;
@@ -212,8 +215,8 @@ static void check_product(const ebb_vector_isa *isa, const product_case *c, bool
                             .c = is_f64 ? (void *)to.f64 : to.f32,
                             .c_m = c_m,
                             .accumulate = c->accumulate,
-                            .rest_apart = apart };
-    table->multiply(&product);
+                            .rest_apart = way == REST_APART };
+    (way == FEW_ROWS ? table->multiply_few : table->multiply)(&product);
     for (int64_t i = 0; i < c->m; i++)
         for (int64_t j = 0; j < c_m; j++) {
             int64_t at = i * c_m + j;
@@ -224,8 +227,9 @@ static void check_product(const ebb_vector_isa *isa, const product_case *c, bool
             REQUIRE(is_near(got, sum, j < c->n ? 1 + sqrt((double)c->k) : 0, tolerances[is_f64]),
                     "%s: [%lld,%lld,%lld]%s%s f%d: element %lld, %lld is %.17g, not %.17g",
                     isa->name, (long long)c->m, (long long)c->n, (long long)c->k,
-                    c->is_transposed ? " transposed" : "", apart ? " apart" : "", is_f64 ? 64 : 32,
-                    (long long)i, (long long)j, got, sum);
+                    c->is_transposed ? " transposed" : "",
+                    way == REST_APART ? " apart" : (way == FEW_ROWS ? " few" : ""),
+                    is_f64 ? 64 : 32, (long long)i, (long long)j, got, sum);
         }
 }
 
@@ -246,16 +250,25 @@ START_TEST(test_products)
                     const int64_t n_rest = c.n % table->lanes;
                     if (c.k * (c.n + 1) > N_MOST || c.m * (c.n + 3) > N_MOST)
                         continue;
-                    check_product(isa, &c, is_f64, false);
+                    check_product(isa, &c, is_f64, WHOLE);
+                    if (c.m <= EBB_FEW_ROWS)
+                        check_product(isa, &c, is_f64, FEW_ROWS);
                     if (c.k > 0 && n_rest > 0 && n_rest <= table->most_rest)
-                        check_product(isa, &c, is_f64, true);
+                        check_product(isa, &c, is_f64, REST_APART);
                 }
     /* Deeper and longer than the pieces in which the rest is computed. */
     const product_case deep = { 3, 2, 900, false, false }, more = { 9, 3, 300, false, true };
     const product_case rows = { 300, 1, 9, false, true };
     const product_case few[] = { deep, more, rows };
     for (int i = 0; i < 6; i++)
-        check_product(isa, &few[i / 2], i % 2, true);
+        check_product(isa, &few[i / 2], i % 2, REST_APART);
+    /* More columns than are summed at a time. */
+    for (int64_t m = 1; m <= EBB_FEW_ROWS; m++)
+        for (int is_f64 = 0; is_f64 < 2; is_f64++) {
+            const product_case wide = { m, m == 1 ? 2500 : 2990 / m - 3, m == 1 ? 1 : m / 2, false,
+                                        m % 2 };
+            check_product(isa, &wide, is_f64, FEW_ROWS);
+        }
 }
 END_TEST
 

@@ -18,6 +18,7 @@ typedef struct matmul_state {
                         */
     int64_t n_batches, n_tasks;
     int n_threads;
+    bool is_few;       /* rows, and b is large */
     bool halves_depth; /* the second half of k is summed apart, in the scratch, and added */
     ebb_map add;
 } matmul_state;
@@ -29,6 +30,8 @@ enum { DEPTH = 1024 };
 /* Deep products of at least so many times more depth than rows are halved along k: see
  * halves_depth. */
 enum { DEPTH_OF_ROWS = 4 };
+/* Of b: what certainly comes from memory. Below, oneDNN is as fast and at times faster. */
+enum { LARGE_BYTES = 32 << 20 };
 /* Columns that are left over are computed apart in products this deep. */
 enum { MIN_REST_DEPTH = 64 };
 
@@ -105,7 +108,10 @@ static void matmul_task(const matmul_state *state, const ebb_call *call, int64_t
             product.b_k = product.n;
         }
         product.accumulate = done > 0;
-        state->table->multiply(&product);
+        if (state->is_few)
+            state->table->multiply_few(&product);
+        else
+            state->table->multiply(&product);
         done += product.k;
     } while (done < n_k);
 }
@@ -217,6 +223,13 @@ static bool should_halve_depth(const ebb_region *region, const matmul_state *sta
            state->k >= DEPTH_OF_ROWS * state->m;
 }
 
+/* With a few rows a product takes as long as b takes to come from memory: nothing is packed. */
+static bool reads_few_rows(const matmul_state *state)
+{
+    return state->m >= 1 && state->m <= EBB_FEW_ROWS && state->n_batches == 1 && state->b_n == 1 &&
+           (size_t)(state->n * state->k) * state->bytes >= LARGE_BYTES;
+}
+
 static int64_t divide_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
@@ -233,9 +246,12 @@ static ebb_status compile_matmul(const ebb_region *region, const ebb_compile_env
     state->bytes = ebb_dtype_bytes(state->dtype);
     state->table = state->dtype == EBB_F32 ? isa->product_f32 : isa->product_f64;
     read_region(region, state);
+    state->is_few = reads_few_rows(state);
     state->packs = state->b_n != 1 || (state->n > WIDE && state->m >= 32);
     state->depth = state->packs ? PACKED_DEPTH : DEPTH;
     state->columns = state->packs ? PACKED_COLUMNS : WIDE;
+    if (state->is_few) /* each thread its columns */
+        state->columns = divide_up(divide_up(state->n, region->n_threads), WIDE) * WIDE;
     state->column_chunks = divide_up(state->n, state->columns);
     /* A product of 64^3 takes about 4 us. */
     double work = (double)state->n_batches * (double)state->m * (double)state->n * (double)state->k;
@@ -270,7 +286,9 @@ static int score_matmul(const ebb_region *region)
     if (region->results[0].type->dtype == EBB_F64)
         return EBB_SCORE_BEST;
     double work = (double)state.m * (double)state.n * (double)state.k;
-    if (work <= 64 * 64 * 64 || (state.n <= WIDE && state.b_n == 1) || state.n == 1)
+    state.bytes = sizeof(float);
+    if (work <= 64 * 64 * 64 || reads_few_rows(&state) || (state.n <= WIDE && state.b_n == 1) ||
+        state.n == 1)
         return EBB_SCORE_BEST;
     return EBB_SCORE_GENERIC;
 }

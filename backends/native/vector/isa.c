@@ -4,16 +4,17 @@
 #define ISA_TABLES(isa)                                                                            \
     {                                                                                              \
         .name = #isa, .map = &ebb_map_table_##isa, .move = &ebb_move_##isa,                        \
-        .registers = &ebb_register_table_##isa, .random = &ebb_random_##isa, .fold = &ebb_fold_##isa, .cumsum = &ebb_cumsum_##isa,         \
-        .reduce_f64 = &ebb_reduce_f64_##isa, .reduce_f32 = &ebb_reduce_f32_##isa,                  \
-        .softmax_f64 = &ebb_softmax_f64_##isa, .softmax_f32 = &ebb_softmax_f32_##isa,              \
-        .norm_f64 = &ebb_norm_f64_##isa, .norm_f32 = &ebb_norm_f32_##isa,                          \
-        .product_f64 = &ebb_product_f64_##isa, .product_f32 = &ebb_product_f32_##isa,              \
-        .channels_f64 = &ebb_channels_f64_##isa, .channels_f32 = &ebb_channels_f32_##isa,          \
-        .lrn_f64 = &ebb_lrn_f64_##isa, .lrn_f32 = &ebb_lrn_f32_##isa,                              \
-        .resize_f64 = &ebb_resize_f64_##isa, .resize_f32 = &ebb_resize_f32_##isa,                  \
-        .pool_f64 = &ebb_pool_f64_##isa, .pool_f32 = &ebb_pool_f32_##isa,                          \
-        .add_rows = ebb_add_rows_##isa, .lane_conv = &ebb_lane_conv_##isa,                         \
+        .registers = &ebb_register_table_##isa, .random = &ebb_random_##isa,                       \
+        .fold = &ebb_fold_##isa, .cumsum = &ebb_cumsum_##isa, .reduce_f64 = &ebb_reduce_f64_##isa, \
+        .reduce_f32 = &ebb_reduce_f32_##isa, .softmax_f64 = &ebb_softmax_f64_##isa,                \
+        .softmax_f32 = &ebb_softmax_f32_##isa, .norm_f64 = &ebb_norm_f64_##isa,                    \
+        .norm_f32 = &ebb_norm_f32_##isa, .product_f64 = &ebb_product_f64_##isa,                    \
+        .product_f32 = &ebb_product_f32_##isa, .channels_f64 = &ebb_channels_f64_##isa,            \
+        .channels_f32 = &ebb_channels_f32_##isa, .lrn_f64 = &ebb_lrn_f64_##isa,                    \
+        .lrn_f32 = &ebb_lrn_f32_##isa, .resize_f64 = &ebb_resize_f64_##isa,                        \
+        .resize_f32 = &ebb_resize_f32_##isa, .pool_f64 = &ebb_pool_f64_##isa,                      \
+        .pool_f32 = &ebb_pool_f32_##isa, .add_rows = ebb_add_rows_##isa,                           \
+        .lane_conv = &ebb_lane_conv_##isa,                                                         \
     }
 
 static const ebb_vector_isa base = ISA_TABLES(base);

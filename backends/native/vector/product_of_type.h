@@ -298,8 +298,11 @@ static void NAME(multiply)(const ebb_product *product)
     }
 }
 
+#include "backends/native/vector/few_rows_of_type.h"
+
 const ebb_product_table ISA_NAME(NAME(ebb_product)) = {
     .multiply = NAME(multiply),
+    .multiply_few = NAME(multiply_few),
     .lanes = (int)LANES,
     .most_rest = MOST_REST,
 };

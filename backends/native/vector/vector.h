@@ -320,9 +320,12 @@ typedef struct ebb_product {
 } ebb_product;
 typedef struct ebb_product_table {
     void (*multiply)(const ebb_product *product);
+    /* The same for 1 <= m <= EBB_FEW_ROWS and a large b: reads b once. */
+    void (*multiply_few)(const ebb_product *product);
     int lanes; /* elements of a vector */
     int most_rest;
 } ebb_product_table;
+#define EBB_FEW_ROWS 8
 
 /* Moving memory. to[i * to_near + j] = from[i + j * from_last], elements of 4 bytes. */
 typedef struct ebb_transposed {
