@@ -508,6 +508,72 @@ START_TEST(inference_packs_nothing)
 }
 END_TEST
 
+/* Windows of one tap: in inference a matrix product, from blocks of its own. */
+static const struct one_tap {
+    int64_t channels, filters, size, stride, padding;
+    bool residual;
+} one_taps[] = {
+    { 32, 64, 8, 1, 0, false },  { 64, 64, 7, 1, 0, true },
+    { 16, 128, 9, 2, 0, false }, { 48, 192, 5, 1, 1, false },
+    { 64, 64, 1, 1, 0, true },   { 32, 48, 8, 1, 0, false }, /* too few filters for it */
+    { 24, 64, 8, 1, 0, false }, /* channels that do not fill its blocks */
+};
+enum { N_ONE_TAPS = sizeof one_taps / sizeof *one_taps };
+
+START_TEST(windows_of_one_tap)
+{
+    const struct one_tap *c = &one_taps[_i];
+    ebb_graph *g = ebb_graph_create("one tap");
+    const ebb_shape shape = EBB_SHAPE(2, c->channels, c->size, c->size);
+    const ebb_node x = ebb_input(g, "x", EBB_F32, shape);
+    ebb_node y = ebb_nn_conv(x, c->filters,
+                             &(ebb_nn_conv_options){ .name = "c",
+                                                     .window = EBB_INTS(1, 1),
+                                                     .conv = { .stride = EBB_INTS(c->stride),
+                                                               .padding = EBB_INTS(c->padding) } });
+    y = ebb_relu(c->residual ? ebb_add(y, x) : y);
+    const ebb_node w = ebb_graph_find(g, "c/w"),
+                   loss = ebb_reduce_mean(ebb_square(y), EBB_ALL_AXES, false);
+    ebb_node dw;
+    ck_assert_int_eq(ebb_gradients(loss, &w, 1, &dw), EBB_OK);
+    const int64_t n_y = ebb_shape_elements(&ebb_node_type(y)->shape),
+                  n_w = c->channels * c->filters;
+    ebb_tensor in;
+    ck_assert_int_eq(ebb_tensor_init(&in, ebb_type_of(EBB_F32, shape), NULL), EBB_OK);
+    for (int64_t i = 0; i < ebb_shape_elements(&shape); i++)
+        ebb_tensor_set(&in, i, fmod(0.7548776662 * (double)(i + 1), 1) - 0.5);
+    float *values = malloc((size_t)(2 * (n_y + n_w)) * sizeof *values);
+    for (int is_reference = 0; is_reference < 2; is_reference++) {
+        ebb_store *store = ebb_store_create(NULL);
+        ebb_compile_options options = { .fetches = &y,
+                                        .n_fetches = 1,
+                                        .store = store,
+                                        .backend = is_reference ? "reference" : NULL };
+        ebb_executable *inference = compile_with(g, &options);
+        if (!is_reference && has_blocks() && c->filters % 64 == 0 && c->channels % 16 == 0) {
+            const ebb_store_entry *entry = ebb_store_find(store, "c/w");
+            ck_assert_uint_eq(ebb_executable_get_stats(inference).packed_bytes, 0);
+            ck_assert_int_eq(entry->layout.n_blocks, 2);
+            ck_assert_int_eq(entry->layout.blocks[1].size, 64);
+        }
+        /* All directions take what lies so. */
+        options.fetches = &dw;
+        ebb_executable *training = compile_with(g, &options);
+        float *at = values + is_reference * (n_y + n_w);
+        run(inference, &FEED(x, in.data), 1, &FETCH(y, at), 1);
+        run(training, &FEED(x, in.data), 1, &FETCH(dw, at + n_y), 1);
+        ebb_executable_destroy(training);
+        ebb_executable_destroy(inference);
+        ebb_store_destroy(store);
+    }
+    check_close(values, values + n_y + n_w, n_y, "y");
+    check_close(values + n_y, values + 2 * n_y + n_w, n_w, "gradient");
+    free(values);
+    ebb_tensor_finish(&in);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 START_TEST(without_memory)
 {
     ebb_memory_meter meter;
@@ -593,6 +659,7 @@ int main(void)
     tcase_add_loop_test(c, executables_share_a_store, 0, 3);
     tcase_add_test(c, layouts_are_chosen_again);
     tcase_add_test(c, inference_packs_nothing);
+    tcase_add_loop_test(c, windows_of_one_tap, 0, N_ONE_TAPS);
     tcase_add_test(c, without_memory);
     tcase_add_test(c, not_finite_is_found);
     tcase_add_test(c, plans_need_no_store);

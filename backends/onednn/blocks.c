@@ -36,11 +36,11 @@ enum { N_TAGS = 15 };
 #define UNDEF dnnl_format_tag_undef
 /* clang-format off */
 static const dnnl_format_tag_t tags[2][3][N_TAGS] = {
-    { { dnnl_OIw16i16o, dnnl_OIw16o16i, dnnl_Owi16o, dnnl_Oiw16o,
+    { { dnnl_OIw16i16o, dnnl_OIw16o16i, dnnl_Owi16o, dnnl_Oiw16o, dnnl_OIw16i64o,
         dnnl_OIw8i8o, dnnl_OIw8o8i, dnnl_Owi8o, dnnl_Owi32o, dnnl_Owi48o, dnnl_Owi64o },
-      { dnnl_OIhw16i16o, dnnl_OIhw16o16i, dnnl_Ohwi16o, dnnl_Oihw16o,
+      { dnnl_OIhw16i16o, dnnl_OIhw16o16i, dnnl_Ohwi16o, dnnl_Oihw16o, dnnl_OIhw16i64o,
         dnnl_OIhw8i8o, dnnl_OIhw8o8i, dnnl_Ohwi8o, dnnl_Ohwi32o, dnnl_Ohwi48o, dnnl_Ohwi64o },
-      { dnnl_OIdhw16i16o, dnnl_OIdhw16o16i, dnnl_Odhwi16o, dnnl_Oidhw16o,
+      { dnnl_OIdhw16i16o, dnnl_OIdhw16o16i, dnnl_Odhwi16o, dnnl_Oidhw16o, dnnl_OIdhw16i64o,
         dnnl_OIdhw8i8o, dnnl_OIdhw8o8i, dnnl_Odhwi8o, dnnl_Odhwi32o, dnnl_Odhwi48o,
         dnnl_Odhwi64o } },
     { { dnnl_gOIw16i16o, dnnl_gOIw16o16i, dnnl_gOwi16o, dnnl_gOiw16o, dnnl_Goiw16g,
@@ -72,4 +72,28 @@ dnnl_status_t ebb_onednn_describe_blocks(const ebb_layout *layout, int64_t group
         dn_desc_finish(desc);
     }
     return dnnl_unimplemented;
+}
+
+bool ebb_onednn_product_layout(const ebb_shape *shape, ebb_layout *layout)
+{
+    static const dnnl_format_tag_t by_spatial[] = { dnnl_OIw16i64o, dnnl_OIhw16i64o,
+                                                    dnnl_OIdhw16i64o };
+    const int n_spatial = shape->rank - 2;
+    dnnl_dims_t dims = { 0 };
+    dn_desc desc = { 0 };
+    if (n_spatial < 1 || n_spatial > 3)
+        return false;
+    for (int i = 0; i < shape->rank; i++)
+        dims[i] = shape->dims[i];
+    const bool found = dn_desc_tagged(&desc, shape->rank, dims, dnnl_f32,
+                                      by_spatial[n_spatial - 1]) == dnnl_success &&
+                       ebb_onednn_layout_of(dn_desc_view(&desc), 1, shape, layout);
+    dn_desc_finish(&desc);
+    return found;
+}
+
+bool ebb_onednn_is_product_layout(const ebb_layout *layout, const ebb_shape *shape)
+{
+    ebb_layout own;
+    return ebb_onednn_product_layout(shape, &own) && ebb_layout_agrees(&own, layout, shape);
 }

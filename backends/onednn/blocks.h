@@ -12,5 +12,9 @@ bool ebb_onednn_layout_of(dn_view view, int64_t groups, const ebb_shape *shape, 
 /* A descriptor with this layout; unimplemented: there is none. */
 dnnl_status_t ebb_onednn_describe_blocks(const ebb_layout *layout, int64_t groups,
                                          const ebb_shape *shape, dn_desc *desc);
+/* The layout of weights of windows of one tap in which a matrix product wants them: BA16a64b of its
+ * descriptor. */
+bool ebb_onednn_product_layout(const ebb_shape *shape, ebb_layout *layout);
+bool ebb_onednn_is_product_layout(const ebb_layout *layout, const ebb_shape *shape);
 
 #endif

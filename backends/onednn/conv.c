@@ -125,7 +125,9 @@ bool ebb_onednn_home_conv(const ebb_region *region, int input, ebb_onednn_state 
     const ebb_shape *shape = &o.w->type->shape;
     bool wishes =
         ebb_onednn_conv_describe(region, &o, state, NULL, &d) == dnnl_success &&
-        ebb_onednn_layout_of(dn_query(d.pd, dnnl_query_weights_md), conv.groups, shape, layout) &&
+        (d.form == EBB_ONEDNN_PRODUCT ? ebb_onednn_product_layout(shape, layout)
+                                      : ebb_onednn_layout_of(dn_query(d.pd, dnnl_query_weights_md),
+                                                             conv.groups, shape, layout)) &&
         layout->n_blocks > 0 &&
         ebb_onednn_describe_blocks(layout, conv.groups, shape, &desc) == dnnl_success;
     dn_desc_finish(&desc);
@@ -151,7 +153,7 @@ int ebb_onednn_threads_conv(const ebb_region *region)
     return multiplies < 0.3e6 ? 1 : region->n_threads;
 }
 
-/* EBB_ONEDNN_PADDED and ROWS: what is done beside the primitives. */
+/* With windows: what is done beside the primitives. */
 typedef struct extras {
     ebb_onednn_windows windows; /* copied of x before */
     int64_t bias_filters;       /* EBB_ONEDNN_ROWS: the gradient of so many biases; 0: none */
@@ -253,7 +255,7 @@ static ebb_status add_extras(const ebb_onednn_conv *o, const ebb_region *region,
             state->residual.n = ebb_shape_elements(&o->residual->type->shape);
         }
     }
-    if (d->form != EBB_ONEDNN_PADDED && d->form != EBB_ONEDNN_ROWS)
+    if (!d->has_windows)
         return EBB_OK;
     extras *more = env->allocate(env->context, sizeof *more);
     if (!more)

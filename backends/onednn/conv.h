@@ -24,6 +24,7 @@ typedef enum ebb_onednn_form {
     EBB_ONEDNN_PLAIN,
     EBB_ONEDNN_PADDED,  /* the gradient of weights, from images with their padding around them */
     EBB_ONEDNN_ROWS,    /* the same by one matrix product: dy' times the windows of x as rows */
+    EBB_ONEDNN_PRODUCT, /* forward, windows of one tap, by one: places times weights */
     EBB_ONEDNN_BLOCKED, /* all images by way of oneDNN's blocked layout */
     EBB_ONEDNN_WINOGRAD /* the same */
 } ebb_onednn_form;
@@ -36,7 +37,8 @@ typedef struct ebb_onednn_described {
     dn_desc w, any;           /* w as it lies; any: for oneDNN to choose */
     dn_desc own, product;     /* ROWS: the result, as weights and as a matrix */
     dn_window window;
-    ebb_onednn_windows windows; /* PADDED, ROWS: what is copied of x */
+    ebb_onednn_windows windows; /* PADDED, ROWS, PRODUCT: what is copied of x .. */
+    bool has_windows;           /* .. if it is */
     dnnl_primitive_attr_t attr; /* of the convolution: state->attr and what follows */
     dnnl_primitive_desc_t hint, pd;
 } ebb_onednn_described;

@@ -133,12 +133,18 @@ static int choose_threads(const product *p, const ebb_region *region)
 
 /* By measurement on AVX-512 with oneDNN 2.6.3 and 3.2. brgemm copies a plain b on every run, which
  * shows when b is large or the rows are few, and is slow at transposed a; general gemm is slow at
- * transposed b and at small work. A packed b pays up to about a hundred rows. inner_product runs
- * the same two kernels and is never faster. */
+ * transposed b and at small work. A packed b pays up to about a hundred rows; but not for one row,
+ * which general gemm multiplies as a vector, nor where columns do not fill brgemm's 64: there
+ * general gemm takes as long with a plain b, and no second b is kept. inner_product runs the same
+ * two kernels and is never faster. */
 static form choose_form(const product *p, bool b_is_steady)
 {
     bool a_is_transposed = p->a_column != 1, b_is_transposed = p->b_column != 1;
     double multiplies = (double)p->m * (double)p->n * (double)p->k;
+    if (p->n_batch == 0 && p->n * p->k >= 64 * 64 &&
+        (p->m == 1 || (!a_is_transposed && !b_is_transposed && p->m <= 32 && p->n % 64 != 0 &&
+                       p->n * p->k >= 1 << 17)))
+        return FORM_GEMM;
     if (b_is_steady && p->n_batch == 0 && !a_is_transposed && p->m <= 128 && p->n * p->k >= 64 * 64)
         return FORM_PACKED;
     /* General gemm goes over its result once more for what follows. */
