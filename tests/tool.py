@@ -381,6 +381,31 @@ def check_bench(report, tool):
     expect(report, tool, 2, "--threads is 1 or more, not 0", "bench", "--threads", "0")
 
 
+def check_ways(report, tool):
+    """What run and bench say to the compiler."""
+    tool.write("conv.txt", """%1 = input {name="x"} : f32[2,32,12,12]
+%2 = variable {name="w", init=normal, b=1, seed=3} : f32[32,32,3,3]
+%3 = conv %1 %2 : f32[2,32,10,10] @y
+%4 = relu %3 : f32[2,32,10,10] @z
+%5 = reduce_sum %4 : f32[] @loss
+""")
+    plain = tool.start("run", "conv.txt", "--feed", "x=0.5", "--fetch", "loss")[1]
+    tuned = ("--autotune", "--autotune-cache", "tuned.txt", "--conv-error", "1e-5")
+    for command in (("run",), ("bench", "--ms", "1")):
+        status, out, err = tool.start(command[0], "conv.txt", *command[1:], "--feed", "x=0.5", *tuned)
+        report.check(status == 0 and not err and os.path.exists(tool.path("tuned.txt")), f"{command}: {status} {out} {err}")
+        os.remove(tool.path("tuned.txt"))
+    status, out, err = tool.start("run", "conv.txt", "--feed", "x=0.5", "--fetch", "loss", "--skip-fusions",
+                                  "anchors,programs", "--memory-budget", "64")
+    report.check(status == 0 and out == plain, f"unfused: {status} {out} {err}, not {plain}")
+    expect(report, tool, 1, "the memory budget of 1000000 bytes cannot be met", "run", "-", "--feed", "x=1",
+           "--memory-budget", "1", stdin='%1 = input {name="x"} : f32[600,700]\n%2 = exp %1 : f32[600,700]\n')
+    expect(report, tool, 1, 'there is no fusion "everything"', "run", "net.txt", "--skip-fusions", "everything")
+    expect(report, tool, 2, "--conv-error needs a number from 0 to 1, not '2'", "bench", "conv.txt", "--autotune",
+           "--conv-error", "2")
+    expect(report, tool, 2, "--autotune-cache goes with --autotune", "run", "conv.txt", "--autotune-cache", "t.txt")
+
+
 # ---- ops, and the whole ----
 
 
@@ -453,6 +478,7 @@ def main():
         check_check(report, tool)
         check_dot(report, tool)
         check_bench(report, tool)
+        check_ways(report, tool)
         check_ops(report, tool)
         check_whole(report, tool)
     report.finish()

@@ -8,8 +8,10 @@
 #include <time.h>
 
 typedef struct bench_job {
-    const char *output, *backend, *weights, *by, *trace;
-    int n_threads, n_rows, milliseconds;
+    const char *weights, *by, *trace;
+    int n_rows, milliseconds;
+    tool_ways ways;
+    ebb_compile_options options;
     bool updates;
     tool_words feed;
     tool_graph graph;
@@ -99,15 +101,13 @@ static ebb_status run_once(bench_job *job)
 
 static ebb_status measure(bench_job *job)
 {
-    ebb_compile_options options = { .fetches = job->outputs,
-                                    .n_fetches = job->n_outputs,
-                                    .store = job->store,
-                                    .skip_updates = !job->updates,
-                                    .backend = job->backend,
-                                    .n_threads = job->n_threads,
-                                    .profile = true };
+    job->options.fetches = job->outputs;
+    job->options.n_fetches = job->n_outputs;
+    job->options.store = job->store;
+    job->options.skip_updates = !job->updates;
+    job->options.profile = true;
     const double start = now_ms();
-    ebb_status status = ebb_compile(job->graph.graph, &options, &job->executable);
+    ebb_status status = ebb_compile(job->graph.graph, &job->options, &job->executable);
     if (status)
         return ebb_fail(&job->error, status, "%s", ebb_graph_message(job->graph.graph));
     const double compiled = now_ms();
@@ -178,7 +178,7 @@ int tool_bench(const tool_command *command, int argc, char **argv)
     if (!job)
         return tool_complain(command, TOOL_FAILED, "out of memory");
     job->by = "op";
-    job->n_threads = 1;
+    job->ways.n_threads = 1;
     job->milliseconds = 1000;
     tool_words paths = { .n = 0 };
     /* clang-format off */
@@ -190,8 +190,7 @@ int tool_bench(const tool_command *command, int argc, char **argv)
         { "--rows", TOOL_COUNT, &job->n_rows, "N", "at most so many; 0: all [0]", 100000 },
         { "--trace", TOOL_TEXT, &job->trace, "FILE.json", "write a trace for Chrome or Perfetto", 0 },
         { "--ms", TOOL_COUNT, &job->milliseconds, "N", "how long to measure [1000]", 1000000 },
-        { "--backend", TOOL_TEXT, &job->backend, "NAME", "onednn or reference [onednn]", 0 },
-        { "--threads", TOOL_COUNT, &job->n_threads, "N", "how many threads [1]", 1024 },
+        TOOL_WAYS_OPTIONS(&job->ways, "how many threads [1]"),
         { NULL, TOOL_FLAG, NULL, NULL, NULL, 0 },
     };
     /* clang-format on */
@@ -199,16 +198,18 @@ int tool_bench(const tool_command *command, int argc, char **argv)
     if (status == TOOL_GO_ON && !is_table(job->by))
         status = tool_complain(command, TOOL_MISUSED, "--by is op, scope, kernel or step, not '%s'",
                                job->by);
-    if (status == TOOL_GO_ON && job->n_threads == 0)
+    if (status == TOOL_GO_ON)
+        status = tool_ways_read(command, &job->ways, &job->options);
+    if (status == TOOL_GO_ON && job->ways.n_threads == 0)
         status = tool_complain(command, TOOL_MISUSED, "--threads is 1 or more, not 0");
     if (status == TOOL_GO_ON) {
         status = TOOL_DONE;
-        if (machine_measure(job->n_threads, &job->limits))
+        if (machine_measure(job->ways.n_threads, &job->limits))
             out_of_memory(job);
         else
             printf("machine, %d thread%s: %.1f GFLOP/s of multiply-adds, %.1f GB/s of memory\n",
-                   job->n_threads, job->n_threads > 1 ? "s" : "", job->limits.flops * 1e-9,
-                   job->limits.bytes * 1e-9);
+                   job->ways.n_threads, job->ways.n_threads > 1 ? "s" : "",
+                   job->limits.flops * 1e-9, job->limits.bytes * 1e-9);
         if (job->error.message[0] || (paths.n && bench_graph(job, paths.words[0])))
             status = tool_complain(command, TOOL_FAILED, "%s", job->error.message);
         finish(job);

@@ -111,3 +111,26 @@ int tool_read_options(const tool_command *command, int argc, char **argv, const 
     }
     return status;
 }
+
+int tool_ways_read(const tool_command *command, const tool_ways *ways, ebb_compile_options *options)
+{
+    if (ways->conv_error) {
+        char *end;
+        options->conv_error = strtod(ways->conv_error, &end);
+        if (end == ways->conv_error || *end ||
+            !(options->conv_error >= 0 && options->conv_error < 1))
+            return tool_complain(command, TOOL_MISUSED,
+                                 "--conv-error needs a number from 0 to 1, not '%s'",
+                                 ways->conv_error);
+    }
+    if (!ways->autotune && (ways->conv_error || ways->autotune_cache))
+        return tool_complain(command, TOOL_MISUSED, "%s goes with --autotune",
+                             ways->conv_error ? "--conv-error" : "--autotune-cache");
+    options->backend = ways->backend;
+    options->n_threads = ways->n_threads;
+    options->memory_budget = (int64_t)ways->memory_budget * 1000000;
+    options->autotune = ways->autotune;
+    options->autotune_cache = ways->autotune_cache;
+    options->skip_fusions = ways->skip_fusions;
+    return TOOL_GO_ON;
+}

@@ -13,8 +13,9 @@ typedef struct result {
 } result;
 
 typedef struct run_job {
-    const char *backend, *weights, *save;
-    int n_threads;
+    const char *weights, *save;
+    tool_ways ways;
+    ebb_compile_options options;
     tool_words feed, fetch, grad, var;
     tool_graph graph;
     tool_value feeds[TOOL_MAX_WORDS], variables[TOOL_MAX_WORDS];
@@ -133,13 +134,12 @@ static ebb_status compile(run_job *job)
     ebb_node nodes[2 * TOOL_MAX_WORDS];
     for (int i = 0; i < job->n_results; i++)
         nodes[i] = job->results[i].node;
-    ebb_compile_options options = { .fetches = nodes,
-                                    .n_fetches = job->n_results,
-                                    .store = job->store,
-                                    .skip_updates = !job->save,
-                                    .backend = job->backend,
-                                    .n_threads = job->n_threads };
-    ebb_status status = ebb_compile(job->graph.graph, &options, &job->executable);
+    job->options.fetches = nodes;
+    job->options.n_fetches = job->n_results;
+    job->options.store = job->store;
+    job->options.skip_updates = !job->save;
+    ebb_status status = ebb_compile(job->graph.graph, &job->options, &job->executable);
+    job->options.fetches = NULL;
     return status ? ebb_fail(&job->error, status, "%s", ebb_graph_message(job->graph.graph))
                   : EBB_OK;
 }
@@ -228,8 +228,7 @@ int tool_run(const tool_command *command, int argc, char **argv)
         { "--var", TOOL_PAIRS, &job->var, "w=FILE.npy|NUMBER", "the value of a variable [as its init says]", 0 },
         { "--weights", TOOL_TEXT, &job->weights, "FILE.safetensors", "values of variables", 0 },
         { "--save", TOOL_TEXT, &job->save, "FILE.safetensors", "apply the graph's updates, and write all variables", 0 },
-        { "--backend", TOOL_TEXT, &job->backend, "NAME", "onednn or reference [onednn]", 0 },
-        { "--threads", TOOL_COUNT, &job->n_threads, "N", "how many threads; 0: all [0]", 1024 },
+        TOOL_WAYS_OPTIONS(&job->ways, "how many threads; 0: all [0]"),
         { NULL, TOOL_FLAG, NULL, NULL, NULL, 0 },
     };
     /* clang-format on */
@@ -243,6 +242,8 @@ int tool_run(const tool_command *command, int argc, char **argv)
             status =
                 tool_complain(command, TOOL_MISUSED, "--grad needs y:x or y:x=FILE.npy, not '%s'",
                               job->grad.words[i]);
+    if (status == TOOL_GO_ON)
+        status = tool_ways_read(command, &job->ways, &job->options);
     if (status == TOOL_GO_ON && paths.n == 0)
         status = tool_complain(command, TOOL_MISUSED, "which graph? (- is standard input)");
     if (status == TOOL_GO_ON) {

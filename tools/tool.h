@@ -58,6 +58,30 @@ typedef struct tool_option {
 int tool_read_options(const tool_command *command, int argc, char **argv, const tool_option *table,
                       tool_words *others, int max_others);
 
+/* How `run` and `bench` compile. */
+typedef struct tool_ways {
+    const char *backend, *skip_fusions, *autotune_cache, *conv_error;
+    int n_threads, memory_budget; /* MB */
+    bool autotune;
+} tool_ways;
+/* clang-format off */
+#define TOOL_WAYS_OPTIONS(ways, threads_help)                                                      \
+    { "--backend", TOOL_TEXT, &(ways)->backend, "NAME", "onednn or reference [onednn]", 0 },       \
+    { "--threads", TOOL_COUNT, &(ways)->n_threads, "N", threads_help, 1024 },                      \
+    { "--memory-budget", TOOL_COUNT, &(ways)->memory_budget, "MB",                                 \
+      "compute values again that do not fit; 0: none [0]", 1 << 30 },                              \
+    { "--autotune", TOOL_FLAG, &(ways)->autotune, NULL,                                            \
+      "take times of the ways to compute a convolution", 0 },                                      \
+    { "--autotune-cache", TOOL_TEXT, &(ways)->autotune_cache, "FILE", "which keeps the choices", 0 }, \
+    { "--conv-error", TOOL_TEXT, &(ways)->conv_error, "ERROR",                                     \
+      "with --autotune: allowed relative error, for Winograd 1e-5 [0]", 0 },                       \
+    { "--skip-fusions", TOOL_TEXT, &(ways)->skip_fusions, "LIST",                                  \
+      "fusions to leave out: programs,join,anchors ...", 0 }
+/* clang-format on */
+/* Fills what they say in `options`; TOOL_GO_ON or the status of a complaint. */
+int tool_ways_read(const tool_command *command, const tool_ways *ways,
+                   ebb_compile_options *options);
+
 /* ---- graphs in text form ---- */
 
 typedef struct tool_id {
