@@ -313,17 +313,17 @@ static inline float vector_pow(float a, float b)
     return pow_of(a, b, false);
 }
 
-/* b is normal, a finite, and their quotient below 2^24. */
+/* a is finite, and b is 0, or is normal and the quotient below 2^24. */
 static inline int mod_is_plain(float a, float b)
 {
     const uint32_t above = bits_of_float(a) & 0x7fffffffu, below = bits_of_float(b) & 0x7fffffffu;
     const int is_finite = above < 0x7f800000u, is_normal = below - 0x00800000u < 0x7f000000u;
-    const int is_near = (int32_t)(above - below) < 23 << 23;
-    return is_finite & is_normal & is_near;
+    const int is_near = (int32_t)(above - below) < 23 << 23, is_zero = below == 0;
+    return is_finite & ((is_normal & is_near) | is_zero);
 }
 
 /* fmod of those, exact: the quotient is rounded to one that is too large by 1 at most, and then the
- * rest is small. */
+ * rest is small; NaN where b is 0. */
 static inline float plain_fmod(float a, float b)
 {
     const float rest = multiply_add(-truncf(a / b), b, a);
