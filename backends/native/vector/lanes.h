@@ -101,23 +101,36 @@ static inline lanes_of_bits lanes_mask(int64_t n)
     /* Lane i of the result is the sum, or the maximum, of the lanes of rows[i]. */                \
     static inline lanes_##tag lanes_sums_##tag(lanes_##tag *rows)                                  \
     {                                                                                              \
+        enum { N_ROWS = LANES_##TAG };                                                             \
         LANE_STAGES_##TAG(LANE_SUM) return rows[0];                                                \
     }                                                                                              \
     static inline lanes_##tag lanes_maxima_##tag(lanes_##tag *rows)                                \
     {                                                                                              \
+        enum { N_ROWS = LANES_##TAG };                                                             \
+        LANE_STAGES_##TAG(LANE_MAX_##TAG) return rows[0];                                          \
+    }                                                                                              \
+    /* The same where each half of a vector is a row: those of rows[i] are rows i and i + half the \
+     * lanes. */                                                                                   \
+    static inline lanes_##tag lanes_half_sums_##tag(lanes_##tag *rows)                             \
+    {                                                                                              \
+        enum { N_ROWS = LANES_##TAG / 2 };                                                         \
+        LANE_STAGES_##TAG(LANE_SUM) return rows[0];                                                \
+    }                                                                                              \
+    static inline lanes_##tag lanes_half_maxima_##tag(lanes_##tag *rows)                           \
+    {                                                                                              \
+        enum { N_ROWS = LANES_##TAG / 2 };                                                         \
         LANE_STAGES_##TAG(LANE_MAX_##TAG) return rows[0];                                          \
     }
-#define LANE_FOLD(width, s, upper, lower, BOTH)                                                    \
-    for (int i = 0; i < (width); i += 2 * s) {                                                     \
+#define LANE_FOLD(s, upper, lower, BOTH)                                                           \
+    for (int i = 0; i + s < N_ROWS; i += 2 * s) {                                                  \
         const __typeof__(rows[0]) a = rows[i], b = rows[i + s];                                    \
         rows[i] = BOTH(__builtin_shufflevector(a, b, LANE_LIST upper),                             \
                        __builtin_shufflevector(a, b, LANE_LIST lower));                            \
     }
 #define LANE_ADD(a, b) ((a) + (b))
-#define LANE_SUM(s, upper, lower)                                                                  \
-    LANE_FOLD((int)(sizeof *rows / sizeof rows[0][0]), s, upper, lower, LANE_ADD)
-#define LANE_MAX_F32(s, upper, lower) LANE_FOLD(LANES_F32, s, upper, lower, LANES_MAX_F32)
-#define LANE_MAX_F64(s, upper, lower) LANE_FOLD(LANES_F64, s, upper, lower, LANES_MAX_F64)
+#define LANE_SUM(s, upper, lower) LANE_FOLD(s, upper, lower, LANE_ADD)
+#define LANE_MAX_F32(s, upper, lower) LANE_FOLD(s, upper, lower, LANES_MAX_F32)
+#define LANE_MAX_F64(s, upper, lower) LANE_FOLD(s, upper, lower, LANES_MAX_F64)
 
 #ifndef LANES_MAX_F32
 static inline lanes_f32 lanes_max_f32(lanes_f32 a, lanes_f32 b)
@@ -169,6 +182,39 @@ static inline void lanes_put_part_f32(float *to, int64_t n, lanes_f32 x)
 DEFINE_PARTS(float, f32)
 #endif
 DEFINE_PARTS(double, f64)
+
+/* Half a vector out of a, the other half out of b. */
+static inline lanes_of_bits lanes_halves(const void *a, const void *b)
+{
+    lanes_of_bits x;
+#if defined __AVX512F__
+    const __m512i low = _mm512_castsi256_si512(_mm256_loadu_si256(a));
+    x = (lanes_of_bits)_mm512_inserti64x4(low, _mm256_loadu_si256(b), 1);
+#elif defined __AVX2__
+    const __m256i low = _mm256_castsi128_si256(_mm_loadu_si128(a));
+    x = (lanes_of_bits)_mm256_inserti128_si256(low, _mm_loadu_si128(b), 1);
+#elif defined __SSE2__
+    x = (lanes_of_bits)_mm_unpacklo_epi64(_mm_loadl_epi64(a), _mm_loadl_epi64(b));
+#else
+    memcpy(&x, a, sizeof x / 2);
+    memcpy((char *)&x + sizeof x / 2, b, sizeof x / 2);
+#endif
+    return x;
+}
+
+/* Past the caches; `to` is aligned to LANES_BYTES. */
+static inline void lanes_stream(void *to, lanes_of_bits x)
+{
+#if defined __AVX512F__
+    _mm512_stream_si512(to, (__m512i)x);
+#elif defined __AVX2__
+    _mm256_stream_si256(to, (__m256i)x);
+#elif defined __SSE2__
+    _mm_stream_si128((__m128i *)to, (__m128i)x);
+#else
+    memcpy(to, &x, sizeof x);
+#endif
+}
 
 /* a * b + c, rounded as multiply_add does it. */
 static inline lanes_f32 lanes_multiply_add(lanes_f32 a, lanes_f32 b, lanes_f32 c)

@@ -7,6 +7,8 @@
 /* rows of all groups; a multiple of WIDTH */
 #define GROUP_ROWS 64
 
+#define HALF (WIDTH / 2)
+
 /* What is known of n_together rows. */
 typedef struct NAME(group) {
     const T *x;
@@ -18,6 +20,9 @@ typedef struct NAME(group) {
 typedef struct NAME(groups) {
     int64_t n; /* elements of a row */
     int64_t n_together;
+    /* Lanes of the last elements of a row behind those that fill whole vectors, or halves of one,
+     * of two rows. */
+    lanes_of_bits rest;
     NAME(group) of[2]; /* while one is read, the result of the other one is written */
     /* The row of each element of WIDTH rows, from the first one. */
     _Alignas(64) int32_t places[SHORT_ROW * LANES_BYTES / sizeof(T)];
@@ -30,6 +35,11 @@ static void NAME(groups_start)(NAME(groups) * g, int64_t n)
     const int64_t most = GROUP_ROWS / WIDTH, fit = SHORT_ROW / n;
     g->n = n;
     g->n_together = (fit < most ? fit : most) * WIDTH;
+    g->rest = lanes_mask(n % WIDTH * (int64_t)sizeof(T));
+    if (n <= WIDTH) {
+        const lanes_of_bits half = lanes_mask((n < HALF ? n : n - HALF) * (int64_t)sizeof(T));
+        g->rest = lanes_halves(&half, &half);
+    }
     for (int64_t i = 0; i < WIDTH; i++)
         for (int64_t j = 0; j < n; j++)
             g->places[i * n + j] = (int32_t)i;
@@ -48,13 +58,40 @@ static const T *NAME(find_group)(NAME(groups) * g, int64_t n_rows, const T *x, i
     return g->padded;
 }
 
-/* rows[i] = row i of n <= WIDTH elements, and `rest` behind them */
-static inline void NAME(narrow_rows)(int64_t n, const T *x, NAME(lanes) rest, NAME(lanes) * rows)
+/* Half as many elements of each of WIDTH rows: rows[i] has those of rows i and i + HALF. */
+static inline void NAME(half_rows)(int64_t n, const T *x, NAME(lanes) * rows)
 {
-    const lanes_of_bits mask = lanes_mask(n * (int64_t)sizeof(T));
-#pragma GCC unroll 16
-    for (int i = 0; i < WIDTH; i++)
-        rows[i] = NAME(lanes_choose)(mask, NAME(lanes_load)(x + i * n), rest);
+#pragma GCC unroll 8
+    for (int i = 0; i < HALF; i++)
+        rows[i] = (NAME(lanes))lanes_halves(x + i * n, x + (i + HALF) * n);
+}
+
+static inline NAME(lanes) NAME(narrow_maxima)(const NAME(groups) * g, const T *x)
+{
+    NAME(lanes) rows[LANES_BYTES / sizeof(T)], more[LANES_BYTES / sizeof(T)];
+    NAME(half_rows)(g->n, x, rows);
+    if (g->n >= HALF)
+        NAME(half_rows)(g->n, x + g->n - HALF, more);
+#pragma GCC unroll 8
+    for (int i = 0; i < HALF; i++)
+        if (g->n >= HALF)
+            rows[i] = LANES_MAX(more[i], rows[i]);
+        else
+            rows[i] = NAME(lanes_choose)(g->rest, rows[i], SPLAT(-INFINITY));
+    return NAME(lanes_half_maxima)(rows);
+}
+
+static inline NAME(lanes) NAME(narrow_sums)(const NAME(groups) * g, const T *x)
+{
+    NAME(lanes) rows[LANES_BYTES / sizeof(T)], more[LANES_BYTES / sizeof(T)];
+    NAME(half_rows)(g->n, x, rows);
+    NAME(half_rows)(g->n, g->n >= HALF ? x + HALF : x, more);
+#pragma GCC unroll 8
+    for (int i = 0; i < HALF; i++) {
+        more[i] = NAME(lanes_choose)(g->rest, more[i], SPLAT(0));
+        rows[i] = g->n >= HALF ? rows[i] + more[i] : more[i];
+    }
+    return NAME(lanes_half_sums)(rows);
 }
 
 static void NAME(group_maxima)(const NAME(groups) * g, NAME(group) * group)
@@ -63,32 +100,29 @@ static void NAME(group_maxima)(const NAME(groups) * g, NAME(group) * group)
     NAME(lanes) rows[LANES_BYTES / sizeof(T)];
     for (int64_t begin = 0; begin < g->n_together; begin += WIDTH) {
         const T *row = group->x + begin * n;
-        if (n <= WIDTH)
-            NAME(narrow_rows)(n, row, SPLAT(-INFINITY), rows);
         for (int64_t i = 0; i < WIDTH && n > WIDTH; i++, row += n) {
             rows[i] = NAME(lanes_load)(row + n - WIDTH);
             for (int64_t j = 0; j < n - WIDTH; j += WIDTH)
                 rows[i] = LANES_MAX(NAME(lanes_load)(row + j), rows[i]);
         }
-        NAME(lanes_store)(group->maxima + begin, NAME(lanes_maxima)(rows));
+        NAME(lanes_store)
+        (group->maxima + begin, n > WIDTH ? NAME(lanes_maxima)(rows) : NAME(narrow_maxima)(g, row));
     }
 }
 
 static void NAME(group_sums)(const NAME(groups) * g, NAME(group) * group)
 {
     const int64_t n = g->n, whole = n & -WIDTH;
-    const lanes_of_bits rest = lanes_mask((n - whole) * (int64_t)sizeof(T));
     NAME(lanes) rows[LANES_BYTES / sizeof(T)];
     for (int64_t begin = 0; begin < g->n_together; begin += WIDTH) {
         const T *row = group->exps + begin * n;
-        if (n <= WIDTH)
-            NAME(narrow_rows)(n, row, SPLAT(0), rows);
         for (int64_t i = 0; i < WIDTH && n > WIDTH; i++, row += n) {
-            rows[i] = NAME(lanes_choose)(rest, NAME(lanes_load)(row + whole), SPLAT(0));
+            rows[i] = NAME(lanes_choose)(g->rest, NAME(lanes_load)(row + whole), SPLAT(0));
             for (int64_t j = 0; j < whole; j += WIDTH)
                 rows[i] += NAME(lanes_load)(row + j);
         }
-        NAME(lanes_store)(group->factors + begin, NAME(lanes_sums)(rows));
+        NAME(lanes_store)
+        (group->factors + begin, n > WIDTH ? NAME(lanes_sums)(rows) : NAME(narrow_sums)(g, row));
     }
 }
 
@@ -102,18 +136,16 @@ static inline void NAME(group_exp)(const NAME(groups) * g, NAME(group) * group, 
 }
 
 /* exps / sums, or (x - maxima) - log(sums) */
-static inline void NAME(group_apply)(const NAME(groups) * g, const NAME(group) * group, int64_t row,
-                                     int64_t v, bool is_log, T *to)
+static inline NAME(lanes) NAME(group_apply)(const NAME(groups) * g, const NAME(group) * group,
+                                            int64_t row, int64_t v, bool is_log)
 {
     const int64_t at = row * g->n + v * WIDTH;
     const int32_t *places = g->places + v * WIDTH;
     const NAME(lanes) factor = NAME(lanes_pick)(group->factors + row, places);
-    if (is_log) {
-        const NAME(lanes) most = NAME(lanes_pick)(group->maxima + row, places);
-        NAME(lanes_store)(to, (NAME(lanes_load)(group->x + at) - most) - factor);
-    } else {
-        NAME(lanes_store)(to, NAME(lanes_load)(group->exps + at) * factor);
-    }
+    if (!is_log)
+        return NAME(lanes_load)(group->exps + at) * factor;
+    return (NAME(lanes_load)(group->x + at) - NAME(lanes_pick)(group->maxima + row, places)) -
+           factor;
 }
 
 static inline __attribute__((always_inline)) void NAME(softmax_short_rows)(int64_t n_rows,
@@ -123,9 +155,11 @@ static inline __attribute__((always_inline)) void NAME(softmax_short_rows)(int64
 {
     NAME(groups) g;
     NAME(group) *group = &g.of[0], *before = &g.of[1];
+    /* WIDTH rows are whole vectors, and those whole lines. */
+    const bool is_direct = is_streamed && (uintptr_t)result % LANES_BYTES == 0;
     sink out;
     NAME(groups_start)(&g, n);
-    sink_start(&out, result, is_streamed);
+    sink_start(&out, result, is_streamed && !is_direct);
     for (int64_t begin = 0; begin < n_rows; begin += g.n_together) {
         group->x = NAME(find_group)(&g, n_rows, x, begin);
         NAME(group_maxima)(&g, group);
@@ -139,7 +173,11 @@ static inline __attribute__((always_inline)) void NAME(softmax_short_rows)(int64
             T *to = sink_place(&out);
             for (int64_t v = 0; v < n; v++) {
                 NAME(group_exp)(&g, group, row, v);
-                NAME(group_apply)(&g, before, row, v, is_log, to + v * WIDTH);
+                const NAME(lanes) y = NAME(group_apply)(&g, before, row, v, is_log);
+                if (is_direct)
+                    lanes_stream(to + v * WIDTH, (lanes_of_bits)y);
+                else
+                    NAME(lanes_store)(to + v * WIDTH, y);
             }
             sink_take(&out, (size_t)(WIDTH * n) * sizeof(T));
         }
@@ -157,11 +195,14 @@ static inline __attribute__((always_inline)) void NAME(softmax_short_rows)(int64
     for (int64_t row = 0; row < left; row += WIDTH) {
         const int64_t n_last = left - row < WIDTH ? left - row : WIDTH;
         for (int64_t v = 0; v < n; v++)
-            NAME(group_apply)(&g, before, row, v, is_log, g.result + v * WIDTH);
+            NAME(lanes_store)
+        (g.result + v * WIDTH, NAME(group_apply)(&g, before, row, v, is_log));
         memcpy(sink_place(&out), g.result, (size_t)(n_last * n) * sizeof(T));
         sink_take(&out, (size_t)(n_last * n) * sizeof(T));
     }
     sink_finish(&out);
+    if (is_direct)
+        stream_finish();
 }
 
 static void NAME(log_sum_short_rows)(int64_t n_rows, int64_t n, const T *x, T *maxima, T *logs)
@@ -187,4 +228,5 @@ static void NAME(log_sum_short_rows)(int64_t n_rows, int64_t n, const T *x, T *m
 }
 
 #undef GROUPS
+#undef HALF
 #undef GROUP_ROWS
