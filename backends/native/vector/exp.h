@@ -1,7 +1,5 @@
-/* e^x for x that is not positive, as in softmax, in a form that compilers vectorize without a
- * library. Cody & Waite's reduction to |f| <= ln(2)/2 and a polynomial; off by at most 2 units in
- * the last place of normal numbers. It is 0 below e^-87.68, half of the smallest of those; NaN
- * stays. */
+/* e^x in parts, for functions that are made of it, in a form that compilers vectorize without a
+ * library. */
 #ifndef BACKENDS_NATIVE_VECTOR_EXP_H
 #define BACKENDS_NATIVE_VECTOR_EXP_H
 
@@ -33,39 +31,40 @@ static inline uint32_t bits_of_float(float x)
     return bits;
 }
 
-/* e^x where it is a normal number, for V, which is float or a vector of floats; B has as many
- * unsigned integers. e^f is 1 + f (1 + f q): q is the polynomial of degree 4 that keeps the error
- * smallest on |f| <= ln(2)/2 (Remez' algorithm; 3e-9 of the value). */
-#define DEFINE_EXP(name, V, B, MULTIPLY_ADD)                                                       \
-    static inline V name(V x)                                                                      \
+/* The parts of e^x = 2^k e^f, k a whole number, |f| <= ln(2)/2 (Cody & Waite 1980), for V, which is
+ * float or a vector of floats.
+ * name_of_rest: e^f = 1 + f (1 + f q), where q is the polynomial of degree 4 that keeps the error
+ * smallest (Remez' algorithm; 3e-9 of the value).
+ * name_parts: e^f, and k in `shifted`: what is added to 1.5 * 2^23, and a bias if you like, is
+ * rounded to an integer, which then stands in the low bits. */
+#define DEFINE_EXP(name, V, MULTIPLY_ADD)                                                          \
+    static inline V name##_of_rest(V f)                                                            \
     {                                                                                              \
         const V zero = { 0 };                                                                      \
-        /* 1.5 * 2^23 + 127: what is added to it is rounded to an integer; that and the bias of    \
-         * exponents then stand in the low bits. */                                                \
-        const V shifter = zero + 12583039.0f;                                                      \
-        const V shifted = MULTIPLY_ADD(x, zero + 1.44269504f, shifter), k = shifted - shifter;     \
-        V f = MULTIPLY_ADD(k, zero - 0.693359375f, x), p = zero + 1.381459879e-3f, power;          \
-        B bits;                                                                                    \
-        f = MULTIPLY_ADD(k, zero + 2.12194440e-4f, f);                                             \
+        V p = zero + 1.381459879e-3f;                                                              \
         p = MULTIPLY_ADD(p, f, zero + 8.368716575e-3f);                                            \
         p = MULTIPLY_ADD(p, f, zero + 4.166838899e-2f);                                            \
         p = MULTIPLY_ADD(p, f, zero + 0.1666652113f);                                              \
         p = MULTIPLY_ADD(p, f, zero + 0.4999999404f);                                              \
         p = MULTIPLY_ADD(p, f, zero + 1.0f);                                                       \
-        p = MULTIPLY_ADD(p, f, zero + 1.0f);                                                       \
-        memcpy(&bits, &shifted, sizeof bits);                                                      \
-        bits <<= 23;                                                                               \
-        memcpy(&power, &bits, sizeof power);                                                       \
-        return p * power;                                                                          \
+        return MULTIPLY_ADD(p, f, zero + 1.0f);                                                    \
+    }                                                                                              \
+    static inline V name##_parts(V x, float shifter, V *shifted)                                   \
+    {                                                                                              \
+        const V zero = { 0 };                                                                      \
+        *shifted = MULTIPLY_ADD(x, zero + 1.44269504f, zero + shifter);                            \
+        const V k = *shifted - (zero + shifter);                                                   \
+        const V f = MULTIPLY_ADD(k, zero - 0.693359375f, x);                                       \
+        return name##_of_rest(MULTIPLY_ADD(k, zero + 2.12194440e-4f, f));                          \
     }
-DEFINE_EXP(exp_in_range, float, uint32_t, multiply_add)
+DEFINE_EXP(exp, float, multiply_add)
 
-/* Here the power of 2 comes out as 0, and nowhere above e^-87.68. */
-#define EXP_LEAST -88.0f
+#define EXP_SHIFTER 12582912.0f /* 1.5 * 2^23 */
 
-static inline float exp_not_positive(float x)
+/* 2^k, a normal number, of k + 127 in the low bits of `shifted`. */
+static inline float exp_power(float shifted)
 {
-    return exp_in_range(x < EXP_LEAST ? EXP_LEAST : x);
+    return float_of_bits(bits_of_float(shifted) << 23);
 }
 
 #endif

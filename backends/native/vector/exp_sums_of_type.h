@@ -27,10 +27,10 @@ static inline NAME(exp_sums) NAME(exp_sums_start)(void)
 /* Adds EXP_BLOCK vectors, which are overwritten. */
 static inline void NAME(exp_sums_add)(NAME(exp_sums) * s, NAME(lanes) * v)
 {
-    NAME(lanes) most = s->largest;
-#pragma GCC unroll 8
-    for (int i = 0; i < EXP_BLOCK; i++)
-        most = LANES_MAX(v[i], most);
+    const NAME(lanes) a = LANES_MAX(v[0], v[1]), b = LANES_MAX(v[2], v[3]);
+    const NAME(lanes) c = LANES_MAX(v[4], v[5]), d = LANES_MAX(v[6], v[7]);
+    const NAME(lanes) here = LANES_MAX(LANES_MAX(a, b), LANES_MAX(c, d));
+    const NAME(lanes) most = LANES_MAX(here, s->largest);
     const NAME(lanes) shift = NAME(shift)(most);
     const NAME(lanes) mend = NAME(lanes_exp)(NAME(shift)(s->largest) - shift);
 #pragma GCC unroll 8

@@ -120,6 +120,12 @@ static inline lanes_of_bits lanes_mask(int64_t n)
     {                                                                                              \
         enum { N_ROWS = LANES_##TAG / 2 };                                                         \
         LANE_STAGES_##TAG(LANE_MAX_##TAG) return rows[0];                                          \
+    }                                                                                              \
+    /* rows[j] becomes what stood in place j of each row. */                                       \
+    static inline void lanes_half_transpose_##tag(lanes_##tag *rows)                               \
+    {                                                                                              \
+        enum { N_ROWS = LANES_##TAG / 2 };                                                         \
+        LANE_STAGES_##TAG(LANE_EXCHANGE)                                                           \
     }
 #define LANE_FOLD(s, upper, lower, BOTH)                                                           \
     for (int i = 0; i + s < N_ROWS; i += 2 * s) {                                                  \
@@ -127,6 +133,14 @@ static inline lanes_of_bits lanes_mask(int64_t n)
         rows[i] = BOTH(__builtin_shufflevector(a, b, LANE_LIST upper),                             \
                        __builtin_shufflevector(a, b, LANE_LIST lower));                            \
     }
+/* N_ROWS rows become columns, in each block of that many lanes. */
+#define LANE_EXCHANGE(s, upper, lower)                                                             \
+    for (int i = 0; i + s < N_ROWS; i++)                                                           \
+        if (!(i & s)) {                                                                            \
+            const __typeof__(rows[0]) a = rows[i], b = rows[i + s];                                \
+            rows[i] = __builtin_shufflevector(a, b, LANE_LIST upper);                              \
+            rows[i + s] = __builtin_shufflevector(a, b, LANE_LIST lower);                          \
+        }
 #define LANE_ADD(a, b) ((a) + (b))
 #define LANE_SUM(s, upper, lower) LANE_FOLD(s, upper, lower, LANE_ADD)
 #define LANE_MAX_F32(s, upper, lower) LANE_FOLD(s, upper, lower, LANES_MAX_F32)
@@ -228,12 +242,22 @@ static inline lanes_f32 lanes_multiply_add(lanes_f32 a, lanes_f32 b, lanes_f32 c
 #endif
 }
 
-/* e^x for x <= 0; each lane as exp_not_positive does it. */
-typedef uint32_t lanes_of_words __attribute__((vector_size(LANES_BYTES)));
-DEFINE_EXP(lanes_exp_in_range, lanes_f32, lanes_of_words, lanes_multiply_add)
+/* e^x for x <= 0, off by at most 2 units in the last place of normal numbers, 0 below them; NaN
+ * stays. */
+DEFINE_EXP(lanes_exp, lanes_f32, lanes_multiply_add)
 static inline lanes_f32 lanes_exp_f32(lanes_f32 x)
 {
-    return lanes_exp_in_range(LANES_MAX_F32((lanes_f32){ 0 } + EXP_LEAST, x));
+    lanes_f32 shifted;
+#if defined __AVX512F__
+    const __mmask16 is_normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.33654f), _CMP_NLT_UQ);
+    const lanes_f32 p = lanes_exp_parts(x, EXP_SHIFTER, &shifted);
+    return _mm512_maskz_scalef_ps(is_normal, p, shifted - EXP_SHIFTER);
+#else
+    /* At -88 the power of 2 comes out as 0. */
+    x = LANES_MAX_F32((lanes_f32){ 0 } - 88, x);
+    const lanes_f32 p = lanes_exp_parts(x, EXP_SHIFTER + 127, &shifted);
+    return p * (lanes_f32)((lanes_of_bits)shifted << 23);
+#endif
 }
 static inline lanes_f64 lanes_exp_f64(lanes_f64 x)
 {

@@ -4,16 +4,8 @@
 #include "backends/native/vector/stream.h"
 
 /* Squares of WIDTH times WIDTH elements of 4 bytes are transposed in registers. */
-enum { WIDTH = LANES_F32 };
+enum { WIDTH = LANES_F32, N_ROWS = WIDTH };
 typedef uint32_t lanes __attribute__((vector_size(LANES_BYTES)));
-
-#define STAGE(s, upper, lower)                                                                     \
-    for (int i = 0; i < WIDTH; i++)                                                                \
-        if (!(i & s)) {                                                                            \
-            const lanes a = rows[i], b = rows[i + s];                                              \
-            rows[i] = __builtin_shufflevector(a, b, LANE_LIST upper);                              \
-            rows[i + s] = __builtin_shufflevector(a, b, LANE_LIST lower);                          \
-        }
 
 static inline void transpose_square(const uint32_t *from, int64_t from_last, uint32_t *to,
                                     int64_t to_near)
@@ -21,7 +13,7 @@ static inline void transpose_square(const uint32_t *from, int64_t from_last, uin
     lanes rows[WIDTH];
     for (int j = 0; j < WIDTH; j++)
         memcpy(&rows[j], from + j * from_last, sizeof rows[j]);
-    LANE_STAGES_F32(STAGE)
+    LANE_STAGES_F32(LANE_EXCHANGE)
     for (int i = 0; i < WIDTH; i++)
         memcpy(to + i * to_near, &rows[i], sizeof rows[i]);
 }
@@ -104,7 +96,7 @@ static inline void transpose_square_of_rows(const ebb_transposed_rows *t, int64_
             lanes rows[WIDTH];
             for (int r = 0; r < WIDTH; r++)
                 memcpy(&rows[r], from + t->from_rows[j + r] + n, sizeof rows[r]);
-            LANE_STAGES_F32(STAGE)
+            LANE_STAGES_F32(LANE_EXCHANGE)
             for (int r = 0; r < WIDTH; r++)
                 memcpy(buffer + (n + r) * pitch + j, &rows[r], sizeof rows[r]);
         }

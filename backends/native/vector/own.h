@@ -30,44 +30,20 @@ static inline float with_sign(float y, float x)
     return float_of_bits(bits_of_float(y) | (bits_of_float(x) & 0x80000000u));
 }
 
-/* e^f for |f| <= ln(2)/2, off by 3.2e-9. */
-static inline float exp_of_rest(float f)
-{
-    float p = 0.0013950493f;
-    p = multiply_add(p, f, 0.0083688920f);
-    p = multiply_add(p, f, 0.0416662058f);
-    p = multiply_add(p, f, 0.1666651882f);
-    p = multiply_add(p, f, 0.5f);
-    p = multiply_add(p, f, 1);
-    return multiply_add(p, f, 1);
-}
-
-/* e^x = 2^k e^f (Cody & Waite 1980). k + bias comes to the low bits of `shifted`, since what is
- * added to 1.5 * 2^23 is rounded to an integer. */
-static inline float exp_parts(float x, float bias, uint32_t *shifted_bits)
-{
-    const float shifter = 12582912 + bias;
-    const float shifted = multiply_add(x, 1.44269504f, shifter), k = shifted - shifter;
-    float f = multiply_add(k, -0.693359375f, x);
-    f = multiply_add(k, 2.12194440e-4f, f);
-    *shifted_bits = bits_of_float(shifted);
-    return exp_of_rest(f);
-}
-
 /* e^x for x in -104..43, below the normal numbers too. */
 static inline float exp_low(float x)
 {
-    uint32_t bits;
-    const float p = exp_parts(x, 127 + 64, &bits);
-    return p * float_of_bits(bits << 23) * 0x1p-64f;
+    float shifted;
+    const float p = exp_parts(x, EXP_SHIFTER + 127 + 64, &shifted);
+    return p * exp_power(shifted) * 0x1p-64f;
 }
 
 /* 1 + e^x; infinity from 88.4 on; not for NaN. */
 static inline float vector_exp_plus_1(float x)
 {
-    uint32_t bits;
-    const float p = exp_parts(limited(x, -87, 89), 127, &bits);
-    return multiply_add(p, float_of_bits(bits << 23), 1);
+    float shifted;
+    const float p = exp_parts(limited(x, -87, 89), EXP_SHIFTER + 127, &shifted);
+    return multiply_add(p, exp_power(shifted), 1);
 }
 
 static inline float vector_sigmoid(float x)
@@ -188,15 +164,14 @@ static inline float vector_acos(float x)
     return a > 0.5f ? (x > 0 ? y + y : multiply_add(-2, y, 3.14159265f)) : 1.57079633f - y;
 }
 
-/* e^(ab) for a b <= 0, with what rounding would take from the product. */
-static inline float exp_of_product(float a, float b, float bias, uint32_t *shifted_bits)
+/* e^(ab) for a b in -88.1..0, at the end of which it is 0, with what rounding would take from the
+ * product. */
+static inline float exp_of_product(float a, float b)
 {
-    const float shifter = 12582912 + bias;
+    const float shifter = EXP_SHIFTER + 127;
     const float shifted = multiply_add(a * 1.44269504f, b, shifter), k = shifted - shifter;
-    float f = multiply_add(a, b, k * -0.693359375f);
-    f = multiply_add(k, 2.12194440e-4f, f);
-    *shifted_bits = bits_of_float(shifted);
-    return exp_of_rest(f);
+    const float f = multiply_add(a, b, k * -0.693359375f);
+    return exp_of_rest(multiply_add(k, 2.12194440e-4f, f)) * exp_power(shifted);
 }
 
 /* x times the normal distribution function: max(x, 0) - a e^(-a^2/2) times the quotient of two
@@ -204,8 +179,7 @@ static inline float exp_of_product(float a, float b, float bias, uint32_t *shift
 static inline float vector_times_normal_cdf(float x)
 {
     const float a = limited_magnitude(x, 13.27f);
-    uint32_t bits;
-    const float e = exp_of_product(-0.5f * a, a, 127, &bits) * float_of_bits(bits << 23);
+    const float e = exp_of_product(-0.5f * a, a);
     float p = 0.00411026136f, q = 0.0103027764f;
     p = multiply_add(p, a, 0.0405934432f);
     q = multiply_add(q, a, 0.101759169f);

@@ -204,17 +204,16 @@ FOLD_ROWS(product_rows, double, PRODUCT)
 
 /* ---- pairs ---- */
 
-/* Adds a sum of e^(x - shift) to that of e^(x - largest), with shift = `here` if that is finite;
- * +infinity is left to the caller. */
-static void NAME(join_exps)(double here, double here_sum, double *largest, double *sum)
+/* Adds a sum of e^(x - here) to that of e^(x - largest), where e^x is meant if either is infinite;
+ * +infinity is left to the caller. No branches, so that columns can be joined side by side. */
+static inline void NAME(join_exps)(double here, double here_sum, double *largest, double *sum)
 {
-    const double before = *largest;
-    *largest = here > before ? here : before;
-    const double shift = fabs(*largest) < (double)INFINITY ? *largest : 0;
-    if (*sum != 0 && before < *largest)
-        *sum *= exp((fabs(before) < (double)INFINITY ? before : 0) - shift);
-    if (here_sum != 0)
-        *sum += here_sum * exp((fabs(here) < (double)INFINITY ? here : 0) - shift);
+    const double before = *largest, most = here > before ? here : before;
+    const double shift = fabs(most) < (double)INFINITY ? most : 0;
+    const double old = *sum * exp((fabs(before) < (double)INFINITY ? before : 0) - shift);
+    const double more = here_sum * exp((fabs(here) < (double)INFINITY ? here : 0) - shift);
+    *largest = most;
+    *sum = (*sum != 0 ? old : 0) + (here_sum != 0 ? more : 0);
 }
 
 /* The same for n elements, `stride` apart, one of which is infinite: e^x is the sum's only term
@@ -253,11 +252,12 @@ static void NAME(exp_sum_rows)(int64_t n_rows, int64_t stride, int64_t n_columns
                                int64_t count, double *largest, double *sums)
 {
     NAME(exp_sums) s[EBB_REDUCE_COLUMNS * sizeof(T) / LANES_BYTES];
-    T most[LANES_BYTES / sizeof(T)], here[LANES_BYTES / sizeof(T)];
+    T most[EBB_REDUCE_COLUMNS], here[EBB_REDUCE_COLUMNS];
     (void)count;
     for (int64_t begin = 0; begin < n_rows; begin += EXP_CHUNK) {
         const int64_t length = n_rows - begin < EXP_CHUNK ? n_rows - begin : EXP_CHUNK;
         const T *x = (const T *)data + begin * stride;
+        bool is_finite = true;
         for (int64_t j = 0; j * WIDTH < n_columns; j++)
             s[j] = NAME(exp_sums_start)();
         for (int64_t i = 0; i < length; i += EXP_BLOCK)
@@ -268,17 +268,23 @@ static void NAME(exp_sum_rows)(int64_t n_rows, int64_t stride, int64_t n_columns
                 NAME(exp_rows_block)(length - i, stride, n_columns - j, from + j, v);
                 NAME(exp_sums_add)(&s[j / WIDTH], v);
             }
-        for (int64_t j = 0; j < n_columns; j++) {
-            if (j % WIDTH == 0) {
-                NAME(lanes_store)(most, s[j / WIDTH].largest);
-                NAME(lanes_store)(here, s[j / WIDTH].sum);
-            }
-            const T of_column = most[j % WIDTH];
-            if (of_column < (T)INFINITY)
-                NAME(join_exps)((double)of_column, (double)here[j % WIDTH], &largest[j], &sums[j]);
+        for (int64_t j = 0; j < n_columns; j += WIDTH) {
+            NAME(lanes_store)(most + j, s[j / WIDTH].largest);
+            NAME(lanes_store)(here + j, s[j / WIDTH].sum);
+        }
+        for (int64_t j = 0; j < n_columns; j++)
+            is_finite = is_finite & (most[j] < (T)INFINITY);
+        if (is_finite) {
+            INDEPENDENT
+            for (int64_t j = 0; j < n_columns; j++)
+                NAME(join_exps)((double)most[j], (double)here[j], &largest[j], &sums[j]);
+            continue;
+        }
+        for (int64_t j = 0; j < n_columns; j++)
+            if (most[j] < (T)INFINITY)
+                NAME(join_exps)((double)most[j], (double)here[j], &largest[j], &sums[j]);
             else
                 NAME(join_infinite)(length, stride, x + j, &largest[j], &sums[j]);
-        }
     }
 }
 

@@ -205,10 +205,101 @@ static inline __attribute__((always_inline)) void NAME(softmax_short_rows)(int64
         stream_finish();
 }
 
+/* The largest element of each of WIDTH rows of n <= WIDTH elements, and the sum of e^(x - largest).
+ * Rows become columns, n_columns of them, which is n or n + 1 and known to the compiler. */
+static inline __attribute__((always_inline)) void
+NAME(narrow_exp_sums)(int n_columns, int64_t n, const T *x, T *maxima, T *sums)
+{
+    NAME(lanes) columns[LANES_BYTES / sizeof(T)], more[LANES_BYTES / sizeof(T)];
+    NAME(half_rows)(n, x, columns);
+    NAME(lanes_half_transpose)(columns);
+    if (n_columns > HALF) {
+        NAME(half_rows)(n, x + HALF, more);
+        NAME(lanes_half_transpose)(more);
+    }
+#pragma GCC unroll 8
+    for (int j = HALF; j < n_columns; j++)
+        columns[j] = more[j - HALF];
+    if (n < n_columns)
+        columns[n_columns - 1] = SPLAT(-INFINITY);
+        /* Folded in pairs: no element waits for all those before it. */
+#pragma GCC unroll 16
+    for (int j = 0; j < n_columns; j++)
+        more[j] = columns[j];
+#pragma GCC unroll 4
+    for (int s = 1; s < n_columns; s *= 2)
+#pragma GCC unroll 8
+        for (int j = 0; j + s < n_columns; j += 2 * s)
+            more[j] = LANES_MAX(more[j + s], more[j]);
+#pragma GCC unroll 16
+    for (int j = 0; j < n_columns; j++)
+        columns[j] = NAME(lanes_exp)(columns[j] - more[0]);
+#pragma GCC unroll 4
+    for (int s = 1; s < n_columns; s *= 2)
+#pragma GCC unroll 8
+        for (int j = 0; j + s < n_columns; j += 2 * s)
+            columns[j] += columns[j + s];
+    NAME(lanes_store)(maxima, more[0]);
+    NAME(lanes_store)(sums, columns[0]);
+}
+
+/* The same of n_rows rows. */
+static inline __attribute__((always_inline)) void
+NAME(exp_sums_of_narrow_rows)(int n_columns, int64_t n_rows, int64_t n, const T *x, T *maxima,
+                              T *sums)
+{
+    T padded[(LANES_BYTES / sizeof(T) + 1) * (LANES_BYTES / sizeof(T))] = { 0 };
+    T last[2][LANES_BYTES / sizeof(T)];
+    for (int64_t begin = 0; begin < n_rows; begin += WIDTH) {
+        const int64_t left = n_rows - begin, n_here = left < WIDTH ? left : WIDTH;
+        const T *rows = x + begin * n;
+        T *most = maxima + begin, *sum = sums + begin;
+        const bool is_last = left * n < (n + 1) * WIDTH;
+        if (is_last) {
+            memcpy(padded, rows, (size_t)(n_here * n) * sizeof(T));
+            rows = padded;
+            most = last[0];
+            sum = last[1];
+        }
+        ask_ahead(rows, n * LANES_BYTES);
+        NAME(narrow_exp_sums)(n_columns, n, rows, most, sum);
+        if (is_last) {
+            memcpy(maxima + begin, most, (size_t)n_here * sizeof(T));
+            memcpy(sums + begin, sum, (size_t)n_here * sizeof(T));
+        }
+    }
+}
+
+static void NAME(log_sum_narrow_rows)(int64_t n_rows, int64_t n, const T *x, T *maxima, T *logs)
+{
+#define CASE(c)                                                                                    \
+    if (c <= WIDTH && (n + 1) / 2 * 2 == c)                                                        \
+        NAME(exp_sums_of_narrow_rows)(c <= WIDTH ? c : WIDTH, n_rows, n, x, maxima, logs);
+    CASE(2)
+    CASE(4)
+    CASE(6)
+    CASE(8)
+    CASE(10)
+    CASE(12)
+    CASE(14)
+    CASE(16)
+#undef CASE
+    T last[LANES_BYTES / sizeof(T)] = { 0 };
+    const int64_t whole = n_rows & -WIDTH;
+    NAME(log_all)(whole, logs);
+    memcpy(last, logs + whole, (size_t)(n_rows - whole) * sizeof(T));
+    NAME(log_all)(WIDTH, last);
+    memcpy(logs + whole, last, (size_t)(n_rows - whole) * sizeof(T));
+}
+
 static void NAME(log_sum_short_rows)(int64_t n_rows, int64_t n, const T *x, T *maxima, T *logs)
 {
     NAME(groups) g;
     NAME(group) *group = &g.of[0];
+    if (n <= WIDTH) {
+        NAME(log_sum_narrow_rows)(n_rows, n, x, maxima, logs);
+        return;
+    }
     NAME(groups_start)(&g, n);
     for (int64_t begin = 0; begin < n_rows; begin += g.n_together) {
         const size_t n_bytes =
