@@ -25,25 +25,24 @@ static bool is_ignored(const loss_state *state, int64_t label)
     return state->attrs.ignore && label == state->attrs.ignore_index;
 }
 
-/* The labels of rows begin..end-1; returns how many of them are wrong. */
-static int64_t read_labels(const loss_state *state, const void *data, int64_t begin, int64_t end,
-                           int64_t *labels)
+static const void *labels_at(const loss_state *state, const ebb_call *call, int64_t row)
 {
-#define READ(T)                                                                                    \
-    for (int64_t i = begin; i < end; i++)                                                          \
-    labels[i - begin] = ((const T *)data)[i]
-    if (state->target_type.dtype == EBB_I64)
-        READ(int64_t);
-    else if (state->target_type.dtype == EBB_I32)
-        READ(int32_t);
-    else
-        READ(uint8_t);
-#undef READ
-    int64_t n_wrong = 0;
-    for (int64_t i = 0; i < end - begin; i++)
-        n_wrong +=
-            ((uint64_t)labels[i] >= (uint64_t)state->n_classes) & !is_ignored(state, labels[i]);
-    return n_wrong;
+    const int64_t bytes = (int64_t)ebb_dtype_bytes(state->target_type.dtype);
+    return (const char *)call->inputs[1] + row * bytes;
+}
+
+/* How many labels of rows begin..end-1 are neither classes nor ignored. */
+static int64_t count_wrong_labels(const loss_state *state, const ebb_call *call, int64_t begin,
+                                  int64_t end)
+{
+    const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };
+    int64_t n = state->table->count_wrong_labels(end - begin, state->target_type.dtype,
+                                                 labels_at(state, call, begin), state->n_classes);
+    for (int64_t i = begin; i < end && n > 0 && state->attrs.ignore; i++) {
+        const int64_t label = ebb_index_at(&labels, i);
+        n -= is_ignored(state, label) && (label < 0 || label >= state->n_classes);
+    }
+    return n;
 }
 
 static void put(const loss_state *state, const ebb_call *call, int64_t i, double value)
@@ -54,25 +53,9 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
         ((double *)call->results[0])[i] = value;
 }
 
-/* For one type: the losses of n rows by their labels alone, which may go to `to`, and their sum;
- * the loss of a row; the sum of those of rows begin..end-1, at most MOST_ROWS, which also go to the
- * result if nothing reduces them; and the sum of the labels' weights. */
-#define LOSS_OF_TYPE(T, plain_losses, row_loss, losses_of_rows, sum_weights)                       \
-    static double plain_losses(int64_t n, int64_t n_classes, const T *x, const int64_t *labels,    \
-                               const T *largest, const T *logs, T *to)                             \
-    {                                                                                              \
-        double sums[4] = { 0 };                                                                    \
-        for (int64_t i = 0; i < n; i += 4)                                                         \
-            for (int64_t k = 0; k < 4 && i + k < n; k++) {                                         \
-                const T there = x[(i + k) * n_classes + labels[i + k]];                            \
-                const double loss =                                                                \
-                    ((double)largest[i + k] + (double)logs[i + k]) - (double)there;                \
-                if (to)                                                                            \
-                    to[i + k] = (T)loss;                                                           \
-                sums[k] += loss;                                                                   \
-            }                                                                                      \
-        return (sums[0] + sums[1]) + (sums[2] + sums[3]);                                          \
-    }                                                                                              \
+/* For one type: the loss of a row; the sum of those of rows begin..end-1, at most MOST_ROWS, which
+ * also go to the result if nothing reduces them; and the sum of the labels' weights. */
+#define LOSS_OF_TYPE(T, row_loss, losses_of_rows, sum_weights)                                     \
     /* label -1: `target` is given */                                                              \
     static double row_loss(const loss_state *state, const T *row, const T *target, int64_t label,  \
                            const T *weights, double log_sum)                                       \
@@ -90,8 +73,9 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
         return loss;                                                                               \
     }                                                                                              \
     static double losses_of_rows(const loss_state *state, const ebb_call *call, int64_t begin,     \
-                                 int64_t end, const int64_t *labels)                               \
+                                 int64_t end)                                                      \
     {                                                                                              \
+        const ebb_tensor labels = { .type = state->target_type, .data = call->inputs[1] };         \
         const int64_t n_classes = state->n_classes;                                                \
         const T *x = call->inputs[0], *weights = state->has_weights ? call->inputs[2] : NULL;      \
         T largest[MOST_ROWS], logs[MOST_ROWS];                                                     \
@@ -99,12 +83,13 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
         state->table->log_sum_rows(end - begin, n_classes, x + begin * n_classes, largest, logs);  \
         if (!state->has_rows && !weights && !state->attrs.ignore &&                                \
             state->attrs.label_smoothing == 0)                                                     \
-            return plain_losses(                                                                   \
-                end - begin, n_classes, x + begin * n_classes, labels, largest, logs,              \
+            return state->table->label_losses(                                                     \
+                end - begin, n_classes, x + begin * n_classes, state->target_type.dtype,           \
+                labels_at(state, call, begin), largest, logs,                                      \
                 state->attrs.reduction == EBB_REDUCTION_NONE ? (T *)call->results[0] + begin       \
                                                              : NULL);                              \
         for (int64_t i = begin; i < end; i++) {                                                    \
-            const int64_t label = state->has_rows ? -1 : labels[i - begin];                        \
+            const int64_t label = state->has_rows ? -1 : ebb_index_at(&labels, i);                 \
             const T *target = state->has_rows ? (const T *)call->inputs[1] + i * n_classes : NULL; \
             const double loss =                                                                    \
                 is_ignored(state, label)                                                           \
@@ -129,8 +114,8 @@ static void put(const loss_state *state, const ebb_call *call, int64_t i, double
         }                                                                                          \
         return sum;                                                                                \
     }
-LOSS_OF_TYPE(float, plain_losses_f32, row_loss_f32, losses_f32, sum_weights_f32)
-LOSS_OF_TYPE(double, plain_losses_f64, row_loss_f64, losses_f64, sum_weights_f64)
+LOSS_OF_TYPE(float, row_loss_f32, losses_f32, sum_weights_f32)
+LOSS_OF_TYPE(double, row_loss_f64, losses_f64, sum_weights_f64)
 
 /* Scratch: the sum of the losses of each block, and then how many of its labels are wrong. */
 static void loss_part(void *context, int index, int n)
@@ -138,17 +123,16 @@ static void loss_part(void *context, int index, int n)
     const ebb_call *call = context;
     const loss_state *state = call->state;
     double *sums = call->scratch, *are_wrong = sums + state->n_blocks;
-    int64_t begin, end, labels[MOST_ROWS];
+    int64_t begin, end;
     ebb_parallel_part(state->n_blocks, index, n, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         const int64_t first = i * state->block, left = state->n_rows - first;
         const int64_t last = first + (left < state->block ? left : state->block);
         are_wrong[i] = 0;
         if (!state->has_rows)
-            are_wrong[i] = (double)read_labels(state, call->inputs[1], first, last, labels);
+            are_wrong[i] = (double)count_wrong_labels(state, call, first, last);
         if (are_wrong[i] == 0)
-            sums[i] = (state->dtype == EBB_F32 ? losses_f32 : losses_f64)(state, call, first, last,
-                                                                          labels);
+            sums[i] = (state->dtype == EBB_F32 ? losses_f32 : losses_f64)(state, call, first, last);
     }
 }
 
@@ -158,12 +142,12 @@ static void check_part(void *context, int index, int n)
     const ebb_call *call = context;
     const loss_state *state = call->state;
     double *are_wrong = (double *)call->scratch + state->n_blocks;
-    int64_t begin, end, labels[MOST_ROWS];
+    int64_t begin, end;
     ebb_parallel_part(state->n_blocks, index, n, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         const int64_t first = i * state->block, left = state->n_rows - first;
         const int64_t last = first + (left < state->block ? left : state->block);
-        are_wrong[i] = (double)read_labels(state, call->inputs[1], first, last, labels);
+        are_wrong[i] = (double)count_wrong_labels(state, call, first, last);
     }
 }
 

@@ -8,6 +8,27 @@
 
 #define NAME(name) ISA_PASTE(name, TAG)
 
+/* As U, the unsigned integers that are as wide, negative labels are larger than all others. */
+#define COUNT_WRONG(U, most)                                                                       \
+    do {                                                                                           \
+        const U *const all = labels, last = (U)(n_classes - 1 < most ? n_classes - 1 : most);      \
+        for (int64_t i = 0; i < n; i++)                                                            \
+            n_right += all[i] <= last;                                                             \
+    } while (0)
+static int64_t count_wrong_labels(int64_t n, ebb_dtype dtype, const void *labels, int64_t n_classes)
+{
+    int64_t n_right = 0;
+    if (n_classes == 0)
+        return n;
+    if (dtype == EBB_I64)
+        COUNT_WRONG(uint64_t, INT64_MAX);
+    else if (dtype == EBB_I32)
+        COUNT_WRONG(uint32_t, INT32_MAX);
+    else
+        COUNT_WRONG(uint8_t, UINT8_MAX);
+    return n - n_right;
+}
+
 #define T double
 #define TAG f64
 #define FN(name) name

@@ -250,6 +250,8 @@ static void NAME(log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *da
     }
 }
 
+#include "backends/native/vector/label_losses_of_type.h"
+
 /* ---- columns, in blocks, EXP_BLOCK classes at a time: while the exponentials of one block are
  * added up, the result of the block before it is written ---- */
 
@@ -409,6 +411,8 @@ const ebb_softmax_table ISA_NAME(NAME(ebb_softmax)) = {
     .rows = NAME(softmax_rows),
     .log_rows = NAME(log_softmax_rows),
     .log_sum_rows = NAME(log_sum_rows),
+    .count_wrong_labels = count_wrong_labels,
+    .label_losses = NAME(label_losses),
     .columns = NAME(softmax_columns),
     .log_columns = NAME(log_softmax_columns),
 };

@@ -131,6 +131,13 @@ typedef struct ebb_softmax_table {
     /* For each row its maximum, and log(sum(exp(x - maximum))). */
     void (*log_sum_rows)(int64_t n_rows, int64_t n_classes, const void *x, void *maxima,
                          void *logs);
+    /* How many of n labels are not in 0..n_classes-1. */
+    int64_t (*count_wrong_labels)(int64_t n, ebb_dtype dtype, const void *labels,
+                                  int64_t n_classes);
+    /* maximum + log - x[label] of each row, which go to `losses` unless that is NULL, and their
+     * sum. All labels are right. */
+    double (*label_losses)(int64_t n_rows, int64_t n_classes, const void *x, ebb_dtype dtype,
+                           const void *labels, const void *maxima, const void *logs, void *losses);
     /* Blocks begin..end-1; the result may be x. */
     void (*columns)(const ebb_softmax_columns *columns, int64_t begin, int64_t end, const void *x,
                     void *result);
