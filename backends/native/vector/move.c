@@ -55,7 +55,7 @@ static void transpose_rest(const ebb_transposed *t, int64_t near_begin, int64_t 
         for (int64_t j = 0; j < n_last; j++)
             rows[j] = (lanes)lanes_part_f32(
                 (const float *)(from + near_begin + (last_begin + j) * t->from_last), n_near, zero);
-        LANE_STAGES_F32(STAGE)
+        LANE_STAGES_F32(LANE_EXCHANGE)
         for (int64_t i = 0; i < n_near; i++)
             lanes_put_part_f32((float *)(to + (near_begin + i) * t->to_near + last_begin), n_last,
                                (lanes_f32)rows[i]);
