@@ -123,14 +123,18 @@ static void loss_part(void *context, int index, int n)
     const ebb_call *call = context;
     const loss_state *state = call->state;
     double *sums = call->scratch, *are_wrong = sums + state->n_blocks;
+    const size_t label_bytes = ebb_dtype_bytes(state->target_type.dtype);
     int64_t begin, end;
     ebb_parallel_part(state->n_blocks, index, n, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         const int64_t first = i * state->block, left = state->n_rows - first;
         const int64_t last = first + (left < state->block ? left : state->block);
         are_wrong[i] = 0;
-        if (!state->has_rows)
+        if (!state->has_rows) {
+            ebb_native_prefetch(labels_at(state, call, first),
+                                label_bytes * (size_t)(last - first));
             are_wrong[i] = (double)count_wrong_labels(state, call, first, last);
+        }
         if (are_wrong[i] == 0)
             sums[i] = (state->dtype == EBB_F32 ? losses_f32 : losses_f64)(state, call, first, last);
     }
