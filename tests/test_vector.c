@@ -120,6 +120,10 @@ START_TEST(test_guarded_maps)
         for (int i = 0; i < N; i++) {
             a[i] = (float)exp(draw(&seed, -30, 30));
             b[i] = i % 100 == 7 ? 0 : (float)draw(&seed, -3, 3);
+            if (is_pow && i % 3 == 0) {
+                a[i] = (float)draw(&seed, 0.7, 1.5);
+                b[i] = (float)draw(&seed, -150, 150);
+            }
             if (!is_pow) {
                 a[i] = i % 2 ? a[i] : -a[i];
                 b[i] *= fmaxf(1, fabsf(a[i]) * 0x1p-20f);

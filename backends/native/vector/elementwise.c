@@ -2,6 +2,7 @@
  * select; cast. */
 #include "backends/native/vector/functions.h"
 #include "backends/native/vector/isa.h"
+#include "backends/native/vector/pow_lanes.h"
 #include "ops/descriptors.h"
 #include "ops/parameters.h"
 
@@ -132,7 +133,30 @@ static inline float plain_mod(float a, float b)
     const float rest = plain_fmod(a, b);
     return rest == 0 ? copysignf(0, b) : ((rest < 0) != (b < 0) ? rest + b : rest);
 }
+#ifdef __AVX512F__
+/* What is special in a vector is taken out of the loop for all arguments. */
+static void guarded_pow(int64_t n, void *result, const void *const *inputs)
+{
+    const __m512 one = _mm512_set1_ps(1);
+    for (int64_t i = 0; i < n; i += 16) {
+        const __mmask16 here = (__mmask16)(n - i < 16 ? (1 << (n - i)) - 1 : 0xffff);
+        const __m512 a = _mm512_mask_loadu_ps(one, here, (const float *)inputs[0] + i);
+        const __m512 b = _mm512_mask_loadu_ps(one, here, (const float *)inputs[1] + i);
+        const __mmask16 is_special = pow_is_special(a, b);
+        __m512 r = pow_lanes(a, b);
+        if (is_special) {
+            float as[16], bs[16], rs[16];
+            _mm512_storeu_ps(as, a);
+            _mm512_storeu_ps(bs, b);
+            map_pow_f32(16, rs, (const void *const[]){ as, bs });
+            r = _mm512_mask_loadu_ps(r, is_special, rs);
+        }
+        _mm512_mask_storeu_ps((float *)result + i, here, r);
+    }
+}
+#else
 GUARDED_MAP(pow, pow_is_plain, pow_of(a, b, true))
+#endif
 GUARDED_MAP(mod, mod_is_plain, plain_mod(a, b))
 /* in the table */
 #define map_pow_f32 guarded_pow
