@@ -41,6 +41,7 @@
     X(mse_loss) X(mae_loss) X(huber_loss) X(binary_cross_entropy) X(kl_divergence)                 \
     X(layer_norm) X(layer_norm_grad) X(rms_norm) X(rms_norm_grad)                                  \
     X(batch_norm) X(batch_norm_inference) X(batch_norm_grad) X(group_norm) X(lrn) X(lrn_grad)      \
+    X(batch_norm_epilogue) X(batch_norm_inference_epilogue) X(batch_norm_relu_grad)                \
     X(resize2d) X(resize2d_adjoint)                                                                \
     X(attention) X(masked_attention) X(dropout)                                                    \
     /* fused, by number of results */                                                              \

@@ -59,6 +59,12 @@ bool ebb_splat_value(ebb_node node, double *value)
     return true;
 }
 
+bool ebb_is_zero(ebb_node node)
+{
+    double value;
+    return ebb_splat_value(node, &value) && value == 0 && !__builtin_signbit(value);
+}
+
 static bool elements_are_equal(const ebb_type *type, const char *data)
 {
     size_t item = ebb_dtype_bytes(type->dtype), bytes = ebb_type_bytes(type);

@@ -10,6 +10,8 @@ ebb_node ebb_constant_behind(ebb_node node);
 ebb_node ebb_splat_behind(ebb_node node);
 /* False if `node` is no splat. */
 bool ebb_splat_value(ebb_node node, double *value);
+/* A splat of 0, not -0. */
+bool ebb_is_zero(ebb_node node);
 
 /* A constant of `type` with dense `data`; one value everywhere becomes a broadcast scalar. */
 ebb_node ebb_emit_constant(ebb_graph *graph, const ebb_type *type, const void *data);

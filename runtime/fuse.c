@@ -1,6 +1,6 @@
 /* Fusion of element-wise nodes, as far as backends have kernels for programs. */
 #include "passes/fuse.h"
-#include "passes/pools.h"
+#include "passes/norms.h"
 #include "passes/rules.h"
 #include "runtime/choose.h"
 
@@ -35,7 +35,7 @@ static bool may_fuse(void *context, ebb_node node)
     return fused > alone || (fused == alone && fusing <= taking);
 }
 
-/* For ebb_pools_join. */
+/* For ebb_join. */
 static bool takes_joined(void *context, const ebb_op *op, const void *attrs, int n_inputs,
                          const ebb_type *const *inputs, const ebb_type *const *results)
 {
@@ -51,9 +51,17 @@ typedef ebb_status (*graph_pass)(ebb_executable *e, const ebb_node *outputs, ebb
 static ebb_status join_pools(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
                              uint32_t *map, int64_t *n)
 {
-    const ebb_pools_join options = { takes_joined, e, e->has_updates };
+    const ebb_join options = { takes_joined, e, e->has_updates };
     return ebb_pools_join_run(&options, e->graph, outputs, (int64_t)e->n_fetches, graph, map, n,
                               &e->error);
+}
+
+static ebb_status join_norms(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
+                             uint32_t *map, int64_t *n)
+{
+    const ebb_join options = { takes_joined, e, e->has_updates };
+    return ebb_norms_run(&options, e->graph, outputs, (int64_t)e->n_fetches, graph, map, n,
+                         &e->error);
 }
 
 static ebb_status make_programs(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
@@ -95,11 +103,13 @@ static ebb_status run_pass(ebb_executable *e, ebb_dump *dump, const char *name, 
     return status;
 }
 
-/* Both passes, and their names in skip_fusions. */
+/* The passes, and their names in skip_fusions. */
 static const struct {
     const char *fusion, *pass;
     graph_pass run;
-} passes[] = { { "join", "join", join_pools }, { "programs", "fuse", make_programs } };
+} passes[] = { { "join", "join", join_pools },
+               { "norms", "norms", join_norms },
+               { "programs", "fuse", make_programs } };
 enum { N_PASSES = sizeof passes / sizeof *passes };
 
 ebb_status ebb_executable_fuse(ebb_executable *e, ebb_dump *dump)

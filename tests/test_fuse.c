@@ -3,92 +3,24 @@
 #include "graph/interpret.h"
 #include "passes/fuse.h"
 #include "passes/passes.h"
-#include "support/files.h"
+#include "support/golden.h"
 #include "support/runner.h"
 #include "support/runtime.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#define MAX_OUTPUTS 4
-#define MAX_CASES 100
-
-/* ---- graphs as text ---- */
-
-static ebb_graph *parse(const char *text)
-{
-    ebb_graph *graph;
-    ebb_error error;
-    ebb_status status = ebb_graph_parse(text, strlen(text), NULL, 0, NULL, &graph, &error);
-    ck_assert_msg(!status, "%s\n%s", error.message, text);
-    return graph;
-}
-
-static char *print(const ebb_graph *graph)
-{
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    ck_assert_int_eq(ebb_graph_print(graph, out), EBB_OK);
-    fclose(out);
-    return text;
-}
-
-static int find_outputs(const ebb_graph *graph, ebb_node outputs[MAX_OUTPUTS])
-{
-    int n = 0;
-    for (uint32_t id = 1; id <= ebb_graph_n_nodes(graph); id++) {
-        ebb_node node = ebb_graph_node(graph, id);
-        if (strncmp(ebb_node_name(node), "out", 3) == 0)
-            outputs[n++] = node;
-    }
-    return n;
-}
-
 /* ---- golden cases ---- */
 
-/* Cuts `text` at the next `mark`; what stands behind it, or NULL. */
-static char *cut(char *text, const char *mark)
+static ebb_status run_fuse(const ebb_graph *graph, const ebb_node *outputs, int n_outputs,
+                           ebb_graph **result, uint32_t *map, int64_t *n_hits, ebb_error *error)
 {
-    char *at = text ? strstr(text, mark) : NULL;
-    if (!at)
-        return NULL;
-    *at = 0;
-    return at + strlen(mark);
+    return ebb_pass_run("fuse", graph, outputs, n_outputs, NULL, result, map, n_hits, error);
 }
 
 START_TEST(golden_cases)
 {
-    char path[4096];
-    size_t n_bytes;
-    int n_cases = 0;
-    snprintf(path, sizeof path, "%s/tests/golden/fuse.txt", test_source_folder());
-    char *text = file_read(path, &n_bytes);
-    ck_assert_msg(text, "cannot read %s", path);
-    for (char *next = cut(text, "== "), *at; (at = next); n_cases++) {
-        next = cut(at, "\n== ");
-        char *before = cut(at, "\n"), *after = cut(before, "=>\n");
-        ebb_node outputs[MAX_OUTPUTS];
-        ebb_graph *graph = parse(before), *fused;
-        const int n = find_outputs(graph, outputs);
-        uint32_t *map = calloc(ebb_graph_n_nodes(graph) + 1, sizeof *map);
-        ebb_error error;
-        int64_t hits;
-        ck_assert_msg(!ebb_pass_run("fuse", graph, outputs, n, NULL, &fused, map, &hits, &error),
-                      "%s: %s", at, error.message);
-        ebb_graph *expected = parse(after ? after : before);
-        char *got = print(fused), *wanted = print(expected);
-        ck_assert_msg(strcmp(got, wanted) == 0, "%s: got\n%s", at, got);
-        ck_assert_int_eq(hits > 0, after != NULL);
-        free(got);
-        free(wanted);
-        free(map);
-        ebb_graph_destroy(expected);
-        ebb_graph_destroy(fused);
-        ebb_graph_destroy(graph);
-    }
-    ck_assert_int_ge(n_cases, 8);
-    free(text);
+    golden_check("fuse", run_fuse, 8);
 }
 END_TEST
 
@@ -137,14 +69,14 @@ END_TEST
 
 START_TEST(text_keeps_constants)
 {
-    ebb_graph *g = parse(
+    ebb_graph *g = golden_parse(
         "graph \"g\"\n%1 = input {name=\"x\"} : f64[2]\n"
         "%2, %3, %4 = fused_3 %1 {program=($1 = f64 0.1; $2 = i64 -9007199254740993; "
         "$3 = cast $2 {dtype=f64}; $4 = add $0 $1; $5 = bool 1; $6 = f32 -0; return $4 $2 $6)} "
         ": f64[2], i64[2], f32[2]\n");
-    char *once = print(g);
-    ebb_graph *again = parse(once);
-    char *twice = print(again);
+    char *once = golden_print(g);
+    ebb_graph *again = golden_parse(once);
+    char *twice = golden_print(again);
     ck_assert_str_eq(once, twice);
     CHECK_TEXT(once, "i64 -9007199254740993;");
     CHECK_TEXT(once, "f32 -0;");

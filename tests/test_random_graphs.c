@@ -134,7 +134,7 @@ static void check_uses(const figures *f)
 START_TEST(graphs_agree)
 {
     figures f = { 0 };
-    long n_graphs = number_of("EBB_RANDOM_GRAPHS", 1000);
+    long n_graphs = number_of("EBB_RANDOM_GRAPHS", 1050);
     long seed = number_of("EBB_RANDOM_SEED", -1);
     if (seed >= 0) {
         check_seed((uint64_t)seed, &f);

@@ -460,25 +460,39 @@ END_TEST
 
 /* ---- moving ---- */
 
-/* Runs past the caches, from any place on: the same bits, and nothing behind them. */
+/* Runs and rows past the caches, from any place on: the same bits, and nothing behind them. */
 START_TEST(test_affine_past_caches)
 {
     const ebb_vector_isa *isa = ebb_vector_isa_at(_i);
-    numbers x, expected, result;
+    const ebb_channel_numbers k = { .mean = 0.3, .factor = 1.7, .shift = -0.2 };
+    static numbers x, expected, result;
     uint32_t seed = 3;
     fill(&x, N_MOST, -3, 3, &seed);
     for (int64_t n = 0; isa && n < N_MOST - 40; n = n < 70 ? n + 1 : n + 997)
-        for (int64_t skipped = 0; skipped < 20; skipped += 3) {
+        for (int way = 0; way < 7 * 2 * 2 * 2; way++) {
+            const int64_t skipped = way % 7 * 3;
+            const bool is_f64 = way / 7 % 2, relu = way / 14 % 2, has_rows = way / 28;
+            const ebb_channels_table *table = is_f64 ? isa->channels_f64 : isa->channels_f32;
+            ebb_channel_rows rows = { .n_rows = has_rows ? 3 : 1, .n_columns = n, .relu = relu };
+            if (has_rows) {
+                rows.n_columns /= EBB_CHANNEL_NUMBERS;
+                rows.x_step = rows.y_step = rows.other_step = rows.n_columns;
+            }
             result = expected = x;
-            isa->channels_f32->affine_run(n, x.f32 + 1, expected.f32 + skipped, 0.3, 1.7, -0.2,
-                                          false);
-            isa->channels_f64->affine_run(n, x.f64 + 1, expected.f64 + skipped, 0.3, 1.7, -0.2,
-                                          false);
-            isa->channels_f32->affine_run(n, x.f32 + 1, result.f32 + skipped, 0.3, 1.7, -0.2, true);
-            isa->channels_f64->affine_run(n, x.f64 + 1, result.f64 + skipped, 0.3, 1.7, -0.2, true);
+            for (int past = 0; past < 2; past++) {
+                numbers *to = past ? &result : &expected;
+                rows.x = is_f64 ? (void *)(x.f64 + 1) : x.f32 + 1;
+                rows.other = relu ? rows.x : NULL;
+                rows.y = is_f64 ? (void *)(to->f64 + skipped) : to->f32 + skipped;
+                rows.is_streamed = past;
+                if (has_rows)
+                    table->affine_rows(&rows, is_f64 ? (void *)x.f64 : x.f32, rows.n_columns);
+                else
+                    table->affine_run(&rows, &k);
+            }
             isa->move->finish_stream();
-            REQUIRE(memcmp(&result, &expected, sizeof result) == 0, "%s: %lld elements at %lld",
-                    isa->name, (long long)n, (long long)skipped);
+            REQUIRE(memcmp(&result, &expected, sizeof result) == 0, "%s: %lld elements, way %d",
+                    isa->name, (long long)n, way);
         }
 }
 END_TEST

@@ -1,9 +1,11 @@
-/* batch_norm, batch_norm_inference and batch_norm_grad, channels first or last.
+/* batch_norm, batch_norm_inference and batch_norm_grad, channels first or last, also with a
+ * residual and a relu behind them (ops/batch_norm_epilogue.c).
  *
  * Channels first, a channel is the work of one thread. Channels last, pixels are split into parts,
  * as many as the size says (so that the sums do not depend on the number of threads); pixels with
  * few channels are worked on as rows of several pixels. */
 #include "backends/native/channels.h"
+#include "ops/batch_norm_epilogue.h"
 #include <math.h>
 
 typedef enum batch_norm_kind { TRAINING, INFERENCE, GRADIENT } batch_norm_kind;
@@ -14,14 +16,17 @@ typedef struct batch_norm_state {
     const ebb_reduce_table *reduce;
     const ebb_move_table *move;
     bool is_streamed; /* the result goes past the caches, unless in place */
+    bool relu;        /* of the result; or of what the gradient is of */
+    bool gives_offset;
     ebb_dtype dtype;
     int64_t bytes; /* of an element */
     double epsilon;
     ebb_channels k;
-    int64_t m;                    /* elements of a channel */
-    ebb_channel_strides x, dy, y; /* y: the result */
-    int64_t parameters[5];        /* strides of inputs that are [channels] */
-    int mean, variance;           /* their places among the inputs */
+    int64_t m;                               /* elements of a channel */
+    ebb_channel_strides x, y, other_strides; /* y: the result */
+    int64_t parameters[6];                   /* strides of inputs that are [channels] */
+    int shift;                               /* its place among the inputs; 0: not needed */
+    int other;                               /* that of dy or of the residual; 0: none */
     /* channels last */
     int64_t segment; /* pixels that have one stride */
     int64_t wide;    /* pixels of a row */
@@ -56,47 +61,71 @@ static char *at(const batch_norm_state *s, const void *data, int64_t place)
 
 /* ---- what becomes of the sums of a channel ---- */
 
-/* y = (x - mean) factor + shift, or dx = (dy - offset - (x - mean) slope) factor */
-typedef struct coefficients {
-    double mean, factor, shift, slope, offset;
-} coefficients;
-
-/* `first` and `second` are mean and sum of squared deviations, or sums of dy and of dy (x - mean);
- * for inference nothing. Writes the results that are [channels]. */
-static coefficients finish_channel(const batch_norm_state *s, const ebb_call *call, int64_t c,
-                                   double first, double second)
+/* What T keeps of a value. */
+static double rounded(const batch_norm_state *s, double value)
 {
-    const double scale = parameter(s, call, 1, c), m = (double)s->m;
-    coefficients k = { 0 };
-    if (s->kind == TRAINING) {
-        const double variance = second / m;
-        k.mean = s->m > 0 ? first : (double)NAN;
-        k.factor = scale / sqrt(variance + s->epsilon);
-        k.shift = parameter(s, call, 2, c);
-        put_element(s, call->results[1], c, k.mean);
-        put_element(s, call->results[2], c, variance);
-        return k;
-    }
-    const double r = 1 / sqrt(parameter(s, call, s->variance, c) + s->epsilon);
-    k.mean = parameter(s, call, s->mean, c);
-    k.factor = scale * r;
-    if (s->kind == INFERENCE) {
-        k.shift = parameter(s, call, 2, c);
-        return k;
-    }
-    k.offset = first / m;
-    k.slope = second / m * r * r;
-    put_element(s, call->results[1], c, second * r);
-    put_element(s, call->results[2], c, first);
+    return s->dtype == EBB_F32 ? (double)(float)value : value;
+}
+
+/* Of y. Everything follows from the mean and variance that others see, so that the gradient finds
+ * the same y; what the mean lacks as an element is taken off the shift. */
+static ebb_channel_numbers start_channel(const batch_norm_state *s, const ebb_call *call, int64_t c,
+                                         double mean, double variance)
+{
+    ebb_channel_numbers k = { .mean = rounded(s, mean) };
+    k.factor = parameter(s, call, 1, c) * (1 / sqrt(variance + s->epsilon));
+    k.shift = s->shift ? parameter(s, call, s->shift, c) : 0;
+    if (isfinite(mean))
+        k.shift -= (mean - k.mean) * k.factor;
     return k;
 }
 
-/* ---- channels first ---- */
+static ebb_channel_numbers start_given(const batch_norm_state *s, const ebb_call *call, int64_t c)
+{
+    return start_channel(s, call, c, parameter(s, call, 3, c), parameter(s, call, 4, c));
+}
+
+/* `first` and `second` are mean and sum of squared deviations, or sums of dy and of dy (x - mean);
+ * for inference nothing. Writes the results that are [channels]. */
+static ebb_channel_numbers finish_channel(const batch_norm_state *s, const ebb_call *call,
+                                          int64_t c, double first, double second)
+{
+    const double m = (double)s->m;
+    if (s->kind == TRAINING) {
+        const double variance = rounded(s, second / m);
+        const ebb_channel_numbers k =
+            start_channel(s, call, c, s->m > 0 ? first : (double)NAN, variance);
+        put_element(s, call->results[1], c, k.mean);
+        put_element(s, call->results[2], c, variance);
+        if (s->gives_offset)
+            put_element(s, call->results[3], c, k.shift);
+        return k;
+    }
+    ebb_channel_numbers k = start_given(s, call, c);
+    if (s->kind == GRADIENT) {
+        const double r = 1 / sqrt(parameter(s, call, 4, c) + s->epsilon);
+        k.offset = first / m;
+        k.slope = second / m * r * r;
+        put_element(s, call->results[1], c, second * r);
+        put_element(s, call->results[2], c, first);
+    }
+    return k;
+}
+
+/* ---- images ---- */
 
 static bool is_streamed(const batch_norm_state *s, const ebb_call *call)
 {
-    return s->is_streamed && call->results[0] != call->inputs[0];
+    return s->is_streamed && call->results[0] != call->inputs[0] &&
+           call->results[0] != call->inputs[s->other];
 }
+
+static const char *other_at(const batch_norm_state *s, const ebb_call *call, int64_t place)
+{
+    return s->other ? at(s, call->inputs[s->other], place) : NULL;
+}
+
+/* ---- channels first ---- */
 
 /* A plane that is read next: the first of it. */
 static void ask_plane(const batch_norm_state *s, const char *plane)
@@ -106,18 +135,28 @@ static void ask_plane(const batch_norm_state *s, const char *plane)
         __builtin_prefetch(plane + i, 0, 2);
 }
 
-static void apply_plane(const batch_norm_state *s, const ebb_call *call, int64_t n, int64_t c,
-                        const coefficients *k)
+static ebb_channel_rows plane_at(const batch_norm_state *s, const ebb_call *call, int64_t n,
+                                 int64_t c)
 {
-    const char *x = at(s, call->inputs[0], n * s->x.batch + c * s->x.channel);
-    char *y = at(s, call->results[0], n * s->y.batch + c * s->y.channel);
+    return (ebb_channel_rows){
+        .n_rows = 1,
+        .n_columns = s->k.n_spatial,
+        .x = at(s, call->inputs[0], n * s->x.batch + c * s->x.channel),
+        .other = other_at(s, call, n * s->other_strides.batch + c * s->other_strides.channel),
+        .y = at(s, call->results[0], n * s->y.batch + c * s->y.channel),
+        .relu = s->relu,
+        .is_streamed = is_streamed(s, call),
+    };
+}
+
+static void apply_plane(const batch_norm_state *s, const ebb_call *call, int64_t n, int64_t c,
+                        const ebb_channel_numbers *k)
+{
+    const ebb_channel_rows plane = plane_at(s, call, n, c);
     if (s->kind == GRADIENT)
-        s->table->grad_run(s->k.n_spatial, x,
-                           at(s, call->inputs[2], n * s->dy.batch + c * s->dy.channel), y, k->mean,
-                           k->factor, k->slope, k->offset);
+        s->table->grad_run(&plane, k);
     else
-        s->table->affine_run(s->k.n_spatial, x, y, k->mean, k->factor, k->shift,
-                             is_streamed(s, call));
+        s->table->affine_run(&plane, k);
 }
 
 static void channels_part(void *context, int index, int n_parts)
@@ -128,20 +167,19 @@ static void channels_part(void *context, int index, int n_parts)
     ebb_parallel_part(s->k.n_channels, index, n_parts, &begin, &end);
     for (int64_t c = begin; c < end; c++) {
         double first = 0, second = 0;
-        const double mean = s->kind == TRAINING ? 0 : parameter(s, call, s->mean, c);
+        const ebb_channel_numbers start =
+            s->kind == GRADIENT ? start_given(s, call, c) : (ebb_channel_numbers){ 0 };
         for (int64_t n = 0; n < s->k.n_batch && s->k.n_spatial > 0; n++) {
-            const char *x = at(s, call->inputs[0], n * s->x.batch + c * s->x.channel);
+            const ebb_channel_rows plane = plane_at(s, call, n, c);
             if (n + 1 < s->k.n_batch)
-                ask_plane(s, at(s, x, s->x.batch));
+                ask_plane(s, at(s, plane.x, s->x.batch));
             if (s->kind == TRAINING)
-                s->reduce->pair_run[EBB_REDUCE_DEVIATIONS](s->k.n_spatial, x, n * s->k.n_spatial,
-                                                           &first, &second);
+                s->reduce->pair_run[EBB_REDUCE_DEVIATIONS](s->k.n_spatial, plane.x,
+                                                           n * s->k.n_spatial, &first, &second);
             else
-                s->table->grad_sum_run(s->k.n_spatial, x,
-                                       at(s, call->inputs[2], n * s->dy.batch + c * s->dy.channel),
-                                       mean, &first, &second);
+                s->table->grad_sum_run(&plane, &start, &first, &second);
         }
-        const coefficients k = finish_channel(s, call, c, first, second);
+        const ebb_channel_numbers k = finish_channel(s, call, c, first, second);
         for (int64_t n = 0; n < s->k.n_batch; n++)
             apply_plane(s, call, n, c, &k);
     }
@@ -157,7 +195,7 @@ static void planes_part(void *context, int index, int n_parts)
     ebb_parallel_part(s->k.n_batch * s->k.n_channels, index, n_parts, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         const int64_t c = i % s->k.n_channels;
-        const coefficients k = finish_channel(s, call, c, 0, 0);
+        const ebb_channel_numbers k = finish_channel(s, call, c, 0, 0);
         apply_plane(s, call, i / s->k.n_channels, c, &k);
     }
     if (is_streamed(s, call))
@@ -166,7 +204,7 @@ static void planes_part(void *context, int index, int n_parts)
 
 /* ---- channels last ---- */
 
-/* Behind each other in the scratch: sums of all parts, their counts, rows of coefficients. */
+/* Behind each other in the scratch: sums of all parts, their counts, rows of numbers. */
 static double *sums_of(const batch_norm_state *s, const ebb_call *call, int64_t part)
 {
     return (double *)call->scratch + part * s->n_sums;
@@ -177,15 +215,21 @@ static double *counts_of(const batch_norm_state *s, const ebb_call *call)
     return (double *)call->scratch + s->n_parts * s->n_sums;
 }
 
-static char *coefficients_of(const batch_norm_state *s, const ebb_call *call)
+static char *numbers_of(const batch_norm_state *s, const ebb_call *call)
 {
     return (char *)(counts_of(s, call) + s->n_parts);
+}
+
+/* Of a row: one for each channel of its pixels. */
+static int64_t count_numbers(const batch_norm_state *s)
+{
+    return s->wide * s->k.n_channels;
 }
 
 /* Pixels that lie one after the other. */
 typedef struct piece {
     int64_t n;
-    const char *x, *dy;
+    const char *x, *other;
     char *y;
 } piece;
 
@@ -197,28 +241,44 @@ static piece next_piece(const batch_norm_state *s, const ebb_call *call, int64_t
     const int64_t n = position / s->k.n_spatial, pixel = position % s->k.n_spatial;
     piece p = { .n = end - position < rest ? end - position : rest };
     p.x = at(s, call->inputs[0], n * s->x.batch + pixel * s->x.pixel);
-    p.dy =
-        s->kind == GRADIENT ? at(s, call->inputs[2], n * s->dy.batch + pixel * s->dy.pixel) : NULL;
+    p.other = other_at(s, call, n * s->other_strides.batch + pixel * s->other_strides.pixel);
     p.y = at(s, call->results[0], n * s->y.batch + pixel * s->y.pixel);
     return p;
 }
 
-/* Adds pixels of a piece, as rows of `width` pixels, to two lists of sums. */
+/* Pixels of a piece as rows of `width` pixels, from column j on. */
+static ebb_channel_rows rows_of(const batch_norm_state *s, const ebb_call *call, const piece *p,
+                                int64_t first_pixel, int64_t n_rows, int64_t width, int64_t j)
+{
+    return (ebb_channel_rows){
+        .n_rows = n_rows,
+        .n_columns = width * s->k.n_channels - j,
+        .x = at(s, p->x, first_pixel * s->x.pixel + j),
+        .other = s->other ? at(s, p->other, first_pixel * s->other_strides.pixel + j) : NULL,
+        .y = at(s, p->y, first_pixel * s->y.pixel + j),
+        .x_step = width * s->x.pixel,
+        .other_step = width * s->other_strides.pixel,
+        .y_step = width * s->y.pixel,
+        .relu = s->relu,
+        .is_streamed = is_streamed(s, call),
+    };
+}
+
+/* Adds them to two lists of sums. */
 static void add_rows(const batch_norm_state *s, const ebb_call *call, const piece *p,
                      int64_t first_pixel, int64_t n_rows, int64_t width, int64_t count,
                      double *first, double *second)
 {
-    const int64_t n_columns = width * s->k.n_channels;
-    const char *means = coefficients_of(s, call);
-    for (int64_t j = 0; j < n_columns && n_rows > 0; j += EBB_REDUCE_COLUMNS) {
-        const int64_t n = n_columns - j < EBB_REDUCE_COLUMNS ? n_columns - j : EBB_REDUCE_COLUMNS;
-        const char *x = at(s, p->x, first_pixel * s->x.pixel + j);
+    for (int64_t j = 0; j < width * s->k.n_channels && n_rows > 0; j += EBB_REDUCE_COLUMNS) {
+        ebb_channel_rows rows = rows_of(s, call, p, first_pixel, n_rows, width, j);
+        if (rows.n_columns > EBB_REDUCE_COLUMNS)
+            rows.n_columns = EBB_REDUCE_COLUMNS;
         if (s->kind == TRAINING)
-            s->table->moment_rows(n_rows, n, x, width * s->x.pixel, count, first + j, second + j);
+            s->table->moment_rows(n_rows, rows.n_columns, rows.x, rows.x_step, count, first + j,
+                                  second + j);
         else
-            s->table->grad_sum_rows(n_rows, n, x, width * s->x.pixel,
-                                    at(s, p->dy, first_pixel * s->dy.pixel + j),
-                                    width * s->dy.pixel, at(s, means, j), first + j, second + j);
+            s->table->grad_sum_rows(&rows, at(s, numbers_of(s, call), j), count_numbers(s),
+                                    first + j, second + j);
     }
 }
 
@@ -278,55 +338,48 @@ static void sums_part(void *context, int index, int n)
         sum_part(s, call, part);
 }
 
-/* Writes number `row` of the coefficients of channel c, for all pixels of a row. */
-static void put_coefficient(const batch_norm_state *s, char *rows, int row, int64_t c, double value)
+/* Writes number `row` of channel c, for all pixels of a row. */
+static void put_number(const batch_norm_state *s, char *rows, int row, int64_t c, double value)
 {
     for (int64_t g = 0; g < s->wide; g++)
         put_element(s, rows, (row * s->wide + g) * s->k.n_channels + c, value);
 }
 
-static void fill_coefficients(const batch_norm_state *s, const ebb_call *call)
+static void put_numbers(const batch_norm_state *s, const ebb_call *call, int64_t c,
+                        const ebb_channel_numbers *k)
 {
-    char *rows = coefficients_of(s, call);
+    char *rows = numbers_of(s, call);
+    put_number(s, rows, 0, c, k->mean);
+    put_number(s, rows, 1, c, k->factor);
+    put_number(s, rows, 2, c, k->shift);
+    put_number(s, rows, 3, c, k->slope);
+    put_number(s, rows, 4, c, k->offset);
+}
+
+static void finish_channels(const batch_norm_state *s, const ebb_call *call)
+{
     double *first = sums_of(s, call, 0), *second = first + s->n_sums / 2;
     double *count = counts_of(s, call);
-    for (int64_t part = 1; part < s->n_parts && s->kind != INFERENCE; part++) {
+    const bool has_sums = s->kind != INFERENCE;
+    for (int64_t part = 1; part < s->n_parts && has_sums; part++) {
         const double *sums = sums_of(s, call, part);
         merge(s, s->k.n_channels, first, second, count, sums, sums + s->n_sums / 2, count[part]);
     }
     for (int64_t c = 0; c < s->k.n_channels; c++) {
-        const bool has_sums = s->kind != INFERENCE;
-        const coefficients k =
+        const ebb_channel_numbers k =
             finish_channel(s, call, c, has_sums ? first[c] : 0, has_sums ? second[c] : 0);
-        const double high = s->dtype == EBB_F32 ? (double)(float)k.mean : k.mean;
-        put_coefficient(s, rows, 0, c, k.mean);
-        if (s->kind == GRADIENT) {
-            put_coefficient(s, rows, 1, c, k.factor);
-            put_coefficient(s, rows, 2, c, k.slope);
-            put_coefficient(s, rows, 3, c, k.offset);
-        } else {
-            put_coefficient(s, rows, 1, c, k.mean - high);
-            put_coefficient(s, rows, 2, c, k.factor);
-            put_coefficient(s, rows, 3, c, k.shift);
-        }
+        put_numbers(s, call, c, &k);
     }
 }
 
 static void apply_rows(const batch_norm_state *s, const ebb_call *call, const piece *p,
                        int64_t first_pixel, int64_t n_rows, int64_t width)
 {
-    const int64_t n_columns = width * s->k.n_channels, stride = s->wide * s->k.n_channels;
-    const char *x = at(s, p->x, first_pixel * s->x.pixel), *rows = coefficients_of(s, call);
-    char *y = at(s, p->y, first_pixel * s->y.pixel);
-    if (n_rows == 0)
-        return;
+    const ebb_channel_rows rows = rows_of(s, call, p, first_pixel, n_rows, width, 0);
     if (s->kind == GRADIENT)
-        s->table->grad_rows(n_rows, n_columns, x, width * s->x.pixel,
-                            at(s, p->dy, first_pixel * s->dy.pixel), width * s->dy.pixel, y,
-                            width * s->y.pixel, rows, stride);
+        s->table->grad_rows(&rows, numbers_of(s, call), count_numbers(s));
     else
-        s->table->affine_rows(n_rows, n_columns, x, width * s->x.pixel, y, width * s->y.pixel, rows,
-                              stride);
+        s->table->affine_rows(&rows, numbers_of(s, call), count_numbers(s));
 }
 
 /* Backwards, as the parts that were summed last may still be in the cache. */
@@ -346,6 +399,8 @@ static void apply_part(void *context, int index, int n)
             begin += p.n;
         }
     }
+    if (is_streamed(s, call))
+        s->move->finish_stream();
 }
 
 /* ---- kernels ---- */
@@ -358,14 +413,13 @@ static ebb_status run_batch_norm(const ebb_call *call)
                      (void *)call);
         return EBB_OK;
     }
-    if (s->kind == GRADIENT) { /* the means, which sums are taken with */
-        char *rows = coefficients_of(s, call);
-        for (int64_t c = 0; c < s->k.n_channels; c++)
-            put_coefficient(s, rows, 0, c, parameter(s, call, s->mean, c));
+    for (int64_t c = 0; c < s->k.n_channels && s->kind == GRADIENT; c++) {
+        const ebb_channel_numbers k = start_given(s, call, c); /* for the sums */
+        put_numbers(s, call, c, &k);
     }
     if (s->kind != INFERENCE)
         ebb_parallel(s->n_threads, sums_part, (void *)call);
-    fill_coefficients(s, call);
+    finish_channels(s, call);
     if (s->m > 0)
         ebb_parallel(s->n_threads, apply_part, (void *)call);
     return EBB_OK;
@@ -373,18 +427,36 @@ static ebb_status run_batch_norm(const ebb_call *call)
 
 static batch_norm_kind kind_of(const ebb_region *region)
 {
-    return region->op == &ebb_op_batch_norm        ? TRAINING
-           : region->op == &ebb_op_batch_norm_grad ? GRADIENT
-                                                   : INFERENCE;
+    const ebb_op *op = region->op;
+    return op == &ebb_op_batch_norm || op == &ebb_op_batch_norm_epilogue         ? TRAINING
+           : op == &ebb_op_batch_norm_grad || op == &ebb_op_batch_norm_relu_grad ? GRADIENT
+                                                                                 : INFERENCE;
 }
 
-/* x, the result, dy. */
+static ebb_epilogue epilogue_of(const ebb_region *region)
+{
+    if (region->op == &ebb_op_batch_norm_epilogue ||
+        region->op == &ebb_op_batch_norm_inference_epilogue)
+        return ((const ebb_batch_norm_epilogue_attrs *)region->attrs)->epilogue;
+    return (ebb_epilogue){ .relu = region->op == &ebb_op_batch_norm_relu_grad };
+}
+
+/* Where dy or the residual is among the inputs; 0: there is none. */
+static int other_of(const ebb_region *region)
+{
+    return kind_of(region) == GRADIENT    ? 2
+           : epilogue_of(region).residual ? region->n_inputs - 1
+                                          : 0;
+}
+
+/* x, the result, dy or the residual. */
 static int images_of(const ebb_region *region, const ebb_operand *images[3])
 {
+    const int other = other_of(region);
     images[0] = &region->inputs[0];
     images[1] = &region->results[0];
-    images[2] = &region->inputs[2];
-    return kind_of(region) == GRADIENT ? 3 : 2;
+    images[2] = &region->inputs[other];
+    return other ? 3 : 2;
 }
 
 static int score_batch_norm(const ebb_region *region)
@@ -397,16 +469,18 @@ static int score_batch_norm(const ebb_region *region)
 /* Rows of pixels with few channels are as wide as a block of sums, if pixels lie densely. */
 static void plan_rows(batch_norm_state *s)
 {
-    const bool has_dy = s->kind == GRADIENT;
+    const bool has_other = s->other > 0;
     const int64_t n = s->k.n_spatial, c = s->k.n_channels;
     if (n == 1) { /* a batch is a row of pixels */
         s->x.pixel = s->x.batch;
         s->y.pixel = s->y.batch;
-        s->dy.pixel = s->dy.batch;
+        s->other_strides.pixel = s->other_strides.batch;
     }
-    const bool one = n == 1 || (s->x.batch == n * s->x.pixel && s->y.batch == n * s->y.pixel &&
-                                (!has_dy || s->dy.batch == n * s->dy.pixel));
-    const bool dense = s->x.pixel == c && s->y.pixel == c && (!has_dy || s->dy.pixel == c);
+    const bool one =
+        n == 1 || (s->x.batch == n * s->x.pixel && s->y.batch == n * s->y.pixel &&
+                   (!has_other || s->other_strides.batch == n * s->other_strides.pixel));
+    const bool dense =
+        s->x.pixel == c && s->y.pixel == c && (!has_other || s->other_strides.pixel == c);
     s->segment = one ? s->m : n;
     s->wide = dense && c > 0 && c <= EBB_REDUCE_COLUMNS / 2 ? EBB_REDUCE_COLUMNS / c : 1;
     if (s->wide > s->segment)
@@ -435,16 +509,18 @@ static ebb_status compile_batch_norm(const ebb_region *region, const ebb_compile
     s->reduce = s->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64;
     s->move = isa->move;
     s->is_streamed = s->kind != GRADIENT && ebb_type_bytes(type) >= EBB_STREAM_BYTES;
-    s->epsilon = ((const ebb_batch_norm_attrs *)region->attrs)->epsilon;
+    s->epsilon = ((const ebb_batch_norm_attrs *)region->attrs)->epsilon; /* others begin so */
+    s->relu = epilogue_of(region).relu;
+    s->gives_offset = region->n_results > 3;
+    s->shift = s->kind != GRADIENT ? 2 : s->relu ? 5 : 0;
+    s->other = other_of(region);
     s->k = ebb_channels_of(&type->shape);
     s->m = s->k.n_batch * s->k.n_spatial;
-    s->mean = 3;
-    s->variance = 4;
     s->order = ebb_channel_order_of(images, n_images);
     ebb_channel_strides_of(images[0], &s->x);
     ebb_channel_strides_of(images[1], &s->y);
     if (n_images > 2)
-        ebb_channel_strides_of(images[2], &s->dy);
+        ebb_channel_strides_of(images[2], &s->other_strides);
     for (int i = 1; i < region->n_inputs; i++)
         s->parameters[i] = region->inputs[i].layout.strides[0];
     s->n_threads = ebb_native_threads(region, s->m * s->k.n_channels, EBB_CHEAP_WORK);
@@ -453,13 +529,13 @@ static ebb_status compile_batch_norm(const ebb_region *region, const ebb_compile
         plan_rows(s);
         most = s->n_parts;
         kernel->scratch_bytes = (size_t)((s->n_sums + 1) * s->n_parts) * sizeof(double) +
-                                (size_t)(4 * s->wide * s->k.n_channels * s->bytes);
+                                (size_t)(EBB_CHANNEL_NUMBERS * count_numbers(s) * s->bytes);
     }
     if (s->n_threads > most)
         s->n_threads = most > 0 ? (int)most : 1;
-    for (int i = 0; i < n_images; i++)
-        if (i != 1 && ebb_channels_lie_alike(images[i], images[1]))
-            kernel->inplace_inputs |= 1u << i; /* 0 is x, 2 is dy */
+    for (int i = 0; i < n_images; i += 2)
+        if (ebb_channels_lie_alike(images[i], images[1]))
+            kernel->inplace_inputs |= 1u << (i ? s->other : 0);
     kernel->n_threads = s->n_threads;
     kernel->run = run_batch_norm;
     kernel->state = s;

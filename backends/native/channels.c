@@ -76,6 +76,19 @@ bool ebb_channels_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout 
     return any;
 }
 
+bool ebb_native_batch_norm_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)
+{
+    if (!ebb_channels_wish(region, inputs, results))
+        return false;
+    for (int i = 0; i < region->n_inputs; i++) {
+        ebb_channel_strides s;
+        if (is_image(region, &region->inputs[i]) &&
+            ebb_channel_strides_of(&region->inputs[i], &s) && s.channel == 1 && s.pixel == 0)
+            inputs[i] = region->inputs[i].layout;
+    }
+    return true;
+}
+
 bool ebb_channels_lie_alike(const ebb_operand *a, const ebb_operand *b)
 {
     const ebb_shape *shape = &a->type->shape;

@@ -27,6 +27,8 @@ int ebb_channel_score(const ebb_operand *const *operands, int n);
 bool ebb_channels_lie_last(const ebb_operand *operand);
 /* For ebb_backend.layouts: channels last for all images of the region, if one of them lies so. */
 bool ebb_channels_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
+/* The same for normalizations, which read one value of a channel for all pixels where it lies. */
+bool ebb_native_batch_norm_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 /* Two operands of one shape have their elements at the same places. */
 bool ebb_channels_lie_alike(const ebb_operand *a, const ebb_operand *b);
 /* pad and slice_grad: the result like an input with channels last, which is taken as it is. */

@@ -39,6 +39,9 @@ static const struct {
     { &ebb_op_batch_norm, &ebb_native_batch_norm },
     { &ebb_op_batch_norm_inference, &ebb_native_batch_norm },
     { &ebb_op_batch_norm_grad, &ebb_native_batch_norm },
+    { &ebb_op_batch_norm_epilogue, &ebb_native_batch_norm },
+    { &ebb_op_batch_norm_inference_epilogue, &ebb_native_batch_norm },
+    { &ebb_op_batch_norm_relu_grad, &ebb_native_batch_norm },
     { &ebb_op_conv, &ebb_native_conv },
     { &ebb_op_conv_input_grad, &ebb_native_conv },
     { &ebb_op_conv_weight_grad, &ebb_native_conv },
@@ -135,8 +138,9 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
         return ebb_native_spread_wish(region, results);
     if (kind == &ebb_native_conv_max_pool)
         return ebb_native_conv_max_pool_wish(region, results);
-    return (kind == &ebb_native_batch_norm || kind == &ebb_native_lrn ||
-            kind == &ebb_native_resize || kind == &ebb_native_concat) &&
+    if (kind == &ebb_native_batch_norm)
+        return ebb_native_batch_norm_wish(region, inputs, results);
+    return (kind == &ebb_native_lrn || kind == &ebb_native_resize || kind == &ebb_native_concat) &&
            ebb_channels_wish(region, inputs, results);
 }
 

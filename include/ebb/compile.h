@@ -28,9 +28,9 @@ typedef struct ebb_compile_options {
     bool skip_passes; /* run the graph as it was built: for comparing */
     /* Fusions to leave out, for comparing and for measuring what each brings: names separated by
      * commas. "programs" (one kernel for every element-wise node), "join" (max_pool and the
-     * convolution before it apart), "anchors" (convolutions and products without what follows them)
-     * or its single rules "bias", "residual", "relu": docs/passes.md. NULL: none; an unknown name
-     * is BAD_ARGUMENT. */
+     * convolution before it apart), "norms" (batch normalization without what follows it),
+     * "anchors" (convolutions and products without it) or its single rules "bias", "residual",
+     * "relu": docs/passes.md. NULL: none; an unknown name is BAD_ARGUMENT. */
     const char *skip_fusions;
     /* For finding out where NaN comes from, not for speed: a run ends with NOT_FINITE at the first
      * input, variable or node that has NaN or an infinity, names it, and changes no variable.

@@ -2,6 +2,7 @@
 #include "backends/native/vector/isa.h"
 #include "backends/native/vector/stream.h"
 
+#define INLINE static inline __attribute__((always_inline))
 #define NAME(name) ISA_PASTE(name, TAG)
 
 #define T double

@@ -7,42 +7,97 @@
 #define ROWS 32
 #define LINE ((int64_t)(64 / sizeof(T)))
 
-static void NAME(affine_run)(int64_t n, const void *x_data, void *y_data, double mean,
-                             double factor, double shift, bool is_streamed)
+/* What is known of a row when the loop over it is compiled. */
+typedef struct NAME(form) {
+    int step; /* of the numbers: 0 in a run, 1 in a row of channels */
+    bool has_other, relu;
+} NAME(form);
+
+/* Numbers of the first element of a row, and those of the ones that follow. */
+typedef struct NAME(numbers) {
+    const T *mean, *factor, *shift, *slope, *offset;
+} NAME(numbers);
+
+INLINE NAME(numbers) NAME(numbers_at)(const void *data, int64_t stride, int64_t j)
 {
-    const T *x = x_data;
-    T *y = y_data;
-    /* x - high is exact where x is near the mean */
-    const T high = (T)mean, low = (T)(mean - (double)high), a = (T)factor, b = (T)shift;
-    if (is_streamed) {
-        _Alignas(64) T line[64 / sizeof(T)];
-        for (; n > 0 && (uintptr_t)y % 64 != 0; n--, x++, y++)
-            *y = ((*x - high) - low) * a + b;
-        for (; n >= LINE; n -= LINE, x += LINE, y += LINE) {
-            if (n > AHEAD_BYTES / (int64_t)sizeof(T))
-                ask_ahead(x, 64);
-            for (int64_t j = 0; j < LINE; j++)
-                line[j] = ((x[j] - high) - low) * a + b;
-            stream_line(y, line);
-        }
-    }
-    INDEPENDENT
-    for (int64_t i = 0; i < n; i++)
-        y[i] = ((x[i] - high) - low) * a + b;
+    const T *first = (const T *)data + j;
+    return (NAME(numbers)){ first, first + stride, first + 2 * stride, first + 3 * stride,
+                            first + 4 * stride };
 }
 
-static void NAME(affine_rows)(int64_t n_rows, int64_t n_columns, const void *x_data,
-                              int64_t x_stride, void *y_data, int64_t y_stride,
-                              const void *coefficients, int64_t stride)
+/* (x - mean) factor + shift of element i, rounded as this is written wherever it is computed. */
+INLINE T NAME(normalized)(const T *x, NAME(numbers) k, int64_t i, int64_t j)
 {
-    const T *high = coefficients, *low = high + stride, *a = low + stride, *b = a + stride;
-    for (int64_t i = 0; i < n_rows; i++) {
-        const T *x = (const T *)x_data + i * x_stride;
-        T *y = (T *)y_data + i * y_stride;
-        INDEPENDENT
-        for (int64_t j = 0; j < n_columns; j++)
-            y[j] = ((x[j] - high[j]) - low[j]) * a[j] + b[j];
+    return (x[i] - k.mean[j]) * k.factor[j] + k.shift[j];
+}
+
+INLINE void NAME(affine_piece)(int64_t n, const T *x, const T *other, T *y, NAME(numbers) k,
+                               int64_t at, NAME(form) f)
+{
+    INDEPENDENT
+    for (int64_t i = 0; i < n; i++) {
+        T value = NAME(normalized)(x, k, i, f.step * (at + i));
+        if (f.has_other)
+            value += other[i];
+        y[i] = f.relu && value <= 0 ? 0 : value;
     }
+}
+
+INLINE void NAME(affine_row)(const ebb_channel_rows *rows, const T *x, const T *other, T *y,
+                             NAME(numbers) k, NAME(form) f)
+{
+    const int64_t n = rows->n_columns;
+    int64_t i = 0;
+    if (rows->is_streamed) {
+        _Alignas(64) T line[64 / sizeof(T)];
+        i = (int64_t)(-(uintptr_t)y % 64 / sizeof(T));
+        i = i < n ? i : n;
+        NAME(affine_piece)(i, x, other, y, k, 0, f);
+        for (; n - i >= LINE; i += LINE) {
+            if (f.step || n - i > AHEAD_BYTES / (int64_t)sizeof(T)) {
+                ask_ahead(x + i, 64);
+                if (f.has_other)
+                    ask_ahead(other + i, 64);
+            }
+            NAME(affine_piece)(LINE, x + i, f.has_other ? other + i : NULL, line, k, i, f);
+            stream_line(y + i, line);
+        }
+    }
+    NAME(affine_piece)(n - i, x + i, f.has_other ? other + i : NULL, y + i, k, i, f);
+}
+
+INLINE void NAME(affine_all)(const ebb_channel_rows *rows, const void *numbers, int64_t stride,
+                             NAME(form) f)
+{
+    for (int64_t i = 0; i < rows->n_rows; i++)
+        NAME(affine_row)
+        (rows, (const T *)rows->x + i * rows->x_step,
+         f.has_other ? (const T *)rows->other + i * rows->other_step : NULL,
+         (T *)rows->y + i * rows->y_step, NAME(numbers_at)(numbers, stride, 0), f);
+}
+
+INLINE void NAME(affine_any)(const ebb_channel_rows *rows, const void *numbers, int64_t stride,
+                             int step)
+{
+    if (rows->other && rows->relu)
+        NAME(affine_all)(rows, numbers, stride, (NAME(form)){ step, true, true });
+    else if (rows->other)
+        NAME(affine_all)(rows, numbers, stride, (NAME(form)){ step, true, false });
+    else if (rows->relu)
+        NAME(affine_all)(rows, numbers, stride, (NAME(form)){ step, false, true });
+    else
+        NAME(affine_all)(rows, numbers, stride, (NAME(form)){ step, false, false });
+}
+
+static void NAME(affine_rows)(const ebb_channel_rows *rows, const void *numbers, int64_t stride)
+{
+    NAME(affine_any)(rows, numbers, stride, 1);
+}
+
+static void NAME(affine_run)(const ebb_channel_rows *rows, const ebb_channel_numbers *k)
+{
+    const T numbers[EBB_CHANNEL_NUMBERS] = { (T)k->mean, (T)k->factor, (T)k->shift };
+    NAME(affine_any)(rows, numbers, 1, 0);
 }
 
 /* A mean in T is near enough to take deviations from; what it lacks is in their sum. Squares of all
@@ -80,22 +135,30 @@ static void NAME(moment_rows)(int64_t n_rows, int64_t n_columns, const void *x_d
     }
 }
 
-static void NAME(grad_sum_run)(int64_t n, const void *x_data, const void *dy_data, double mean,
-                               double *sum, double *product)
+/* dy of element i, or 0 where the relu let nothing through. */
+INLINE T NAME(cotangent)(const T *x, const T *dy, NAME(numbers) k, int64_t i, int64_t j, bool relu)
 {
-    const T *x = x_data, *dy = dy_data, centre = (T)mean;
+    return !relu || NAME(normalized)(x, k, i, j) > 0 ? dy[i] : 0;
+}
+
+INLINE void NAME(grad_sum_run_of)(int64_t n, const T *x, const T *dy, NAME(numbers) k, double *sum,
+                                  double *product, bool relu)
+{
+    const T mean = *k.mean;
     for (int64_t begin = 0; begin < n; begin += CHUNK) {
         const int64_t end = n - begin < CHUNK ? n : begin + CHUNK;
         T sums[256 / sizeof(T)] = { 0 }, products[256 / sizeof(T)] = { 0 };
         int64_t i = begin;
         for (; i + LANES <= end; i += LANES)
             for (int64_t j = 0; j < LANES; j++) {
-                sums[j] += dy[i + j];
-                products[j] += dy[i + j] * (x[i + j] - centre);
+                const T g = NAME(cotangent)(x, dy, k, i + j, 0, relu);
+                sums[j] += g;
+                products[j] += g * (x[i + j] - mean);
             }
         for (int64_t j = 0; i + j < end; j++) {
-            sums[j] += dy[i + j];
-            products[j] += dy[i + j] * (x[i + j] - centre);
+            const T g = NAME(cotangent)(x, dy, k, i + j, 0, relu);
+            sums[j] += g;
+            products[j] += g * (x[i + j] - mean);
         }
         for (int64_t half = LANES / 2; half >= 1; half /= 2)
             for (int64_t j = 0; j < half; j++) {
@@ -107,55 +170,85 @@ static void NAME(grad_sum_run)(int64_t n, const void *x_data, const void *dy_dat
     }
 }
 
-static void NAME(grad_sum_rows)(int64_t n_rows, int64_t n_columns, const void *x_data,
-                                int64_t x_stride, const void *dy_data, int64_t dy_stride,
-                                const void *means, double *sums, double *products)
+static void NAME(grad_sum_run)(const ebb_channel_rows *rows, const ebb_channel_numbers *k,
+                               double *sum, double *product)
 {
-    const T *mean = means;
+    const T numbers[EBB_CHANNEL_NUMBERS] = { (T)k->mean, (T)k->factor, (T)k->shift };
+    const NAME(numbers) at = NAME(numbers_at)(numbers, 1, 0);
+    if (rows->relu)
+        NAME(grad_sum_run_of)(rows->n_columns, rows->x, rows->other, at, sum, product, true);
+    else
+        NAME(grad_sum_run_of)(rows->n_columns, rows->x, rows->other, at, sum, product, false);
+}
+
+INLINE void NAME(grad_sum_rows_of)(const ebb_channel_rows *rows, NAME(numbers) k, double *sums,
+                                   double *products, bool relu)
+{
     T s[EBB_REDUCE_COLUMNS], p[EBB_REDUCE_COLUMNS];
-    for (int64_t begin = 0; begin < n_rows; begin += ROWS) {
-        const int64_t end = n_rows - begin < ROWS ? n_rows : begin + ROWS;
-        for (int64_t j = 0; j < n_columns; j++)
+    const int64_t n = rows->n_columns;
+    for (int64_t begin = 0; begin < rows->n_rows; begin += ROWS) {
+        const int64_t end = rows->n_rows - begin < ROWS ? rows->n_rows : begin + ROWS;
+        for (int64_t j = 0; j < n; j++)
             s[j] = p[j] = 0;
         for (int64_t i = begin; i < end; i++) {
-            const T *x = (const T *)x_data + i * x_stride;
-            const T *dy = (const T *)dy_data + i * dy_stride;
-            for (int64_t j = 0; j < n_columns; j++) {
-                s[j] += dy[j];
-                p[j] += dy[j] * (x[j] - mean[j]);
+            const T *x = (const T *)rows->x + i * rows->x_step;
+            const T *dy = (const T *)rows->other + i * rows->other_step;
+            for (int64_t j = 0; j < n; j++) {
+                const T g = NAME(cotangent)(x, dy, k, j, j, relu);
+                s[j] += g;
+                p[j] += g * (x[j] - k.mean[j]);
             }
         }
-        for (int64_t j = 0; j < n_columns; j++) {
+        for (int64_t j = 0; j < n; j++) {
             sums[j] += (double)s[j];
             products[j] += (double)p[j];
         }
     }
 }
 
-static void NAME(grad_run)(int64_t n, const void *x_data, const void *dy_data, void *dx_data,
-                           double mean, double factor, double slope, double offset)
+static void NAME(grad_sum_rows)(const ebb_channel_rows *rows, const void *numbers, int64_t stride,
+                                double *sums, double *products)
 {
-    const T *x = x_data, *dy = dy_data;
-    T *dx = dx_data;
-    const T centre = (T)mean, a = (T)factor, b = (T)slope, c = (T)offset;
-    INDEPENDENT
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = (dy[i] - c - (x[i] - centre) * b) * a;
+    const NAME(numbers) k = NAME(numbers_at)(numbers, stride, 0);
+    if (rows->relu)
+        NAME(grad_sum_rows_of)(rows, k, sums, products, true);
+    else
+        NAME(grad_sum_rows_of)(rows, k, sums, products, false);
 }
 
-static void NAME(grad_rows)(int64_t n_rows, int64_t n_columns, const void *x_data, int64_t x_stride,
-                            const void *dy_data, int64_t dy_stride, void *dx_data,
-                            int64_t dx_stride, const void *coefficients, int64_t stride)
+INLINE void NAME(grad_all)(const ebb_channel_rows *rows, NAME(numbers) k, int step, bool relu)
 {
-    const T *mean = coefficients, *a = mean + stride, *b = a + stride, *c = b + stride;
-    for (int64_t i = 0; i < n_rows; i++) {
-        const T *x = (const T *)x_data + i * x_stride;
-        const T *dy = (const T *)dy_data + i * dy_stride;
-        T *dx = (T *)dx_data + i * dx_stride;
+    for (int64_t i = 0; i < rows->n_rows; i++) {
+        const T *x = (const T *)rows->x + i * rows->x_step;
+        const T *dy = (const T *)rows->other + i * rows->other_step;
+        T *dx = (T *)rows->y + i * rows->y_step;
         INDEPENDENT
-        for (int64_t j = 0; j < n_columns; j++)
-            dx[j] = (dy[j] - c[j] - (x[j] - mean[j]) * b[j]) * a[j];
+        for (int64_t n = 0; n < rows->n_columns; n++) {
+            const int64_t j = step * n;
+            const T g = NAME(cotangent)(x, dy, k, n, j, relu);
+            dx[n] = (g - k.offset[j] - (x[n] - k.mean[j]) * k.slope[j]) * k.factor[j];
+        }
     }
+}
+
+static void NAME(grad_rows)(const ebb_channel_rows *rows, const void *numbers, int64_t stride)
+{
+    const NAME(numbers) k = NAME(numbers_at)(numbers, stride, 0);
+    if (rows->relu)
+        NAME(grad_all)(rows, k, 1, true);
+    else
+        NAME(grad_all)(rows, k, 1, false);
+}
+
+static void NAME(grad_run)(const ebb_channel_rows *rows, const ebb_channel_numbers *k)
+{
+    const T numbers[EBB_CHANNEL_NUMBERS] = { (T)k->mean, (T)k->factor, (T)k->shift, (T)k->slope,
+                                             (T)k->offset };
+    const NAME(numbers) at = NAME(numbers_at)(numbers, 1, 0);
+    if (rows->relu)
+        NAME(grad_all)(rows, at, 0, true);
+    else
+        NAME(grad_all)(rows, at, 0, false);
 }
 
 const ebb_channels_table ISA_NAME(NAME(ebb_channels)) = {

@@ -164,29 +164,40 @@ typedef struct ebb_norm_table {
 /* Batch normalization. Runs are pixels of one channel, with numbers of that channel; rows are
  * channels of one pixel (or of several that lie side by side), with numbers for each column. The
  * result may be an input that lies like it. */
+
+/* Numbers of a channel: y = (x - mean) factor + shift, dx = (dy - offset - (x - mean) slope)
+ * factor. As rows, `stride` elements apart: one for each number, in this order. */
+typedef struct ebb_channel_numbers {
+    double mean, factor, shift, slope, offset;
+} ebb_channel_numbers;
+enum { EBB_CHANNEL_NUMBERS = 5 };
+
+/* Steps are from row to row, in elements; a run is one row. */
+typedef struct ebb_channel_rows {
+    int64_t n_rows, n_columns;
+    const void *x, *other; /* other: dy; or the residual, NULL: none */
+    void *y;               /* or dx; not of sums */
+    int64_t x_step, other_step, y_step;
+    bool relu;        /* of y; or dy counts where that y is above 0 */
+    bool is_streamed; /* y goes past the caches, then finish_stream */
+} ebb_channel_rows;
+
 typedef struct ebb_channels_table {
-    /* y = (x - mean) factor + shift; is_streamed: past the caches, then finish_stream */
-    void (*affine_run)(int64_t n, const void *x, void *y, double mean, double factor, double shift,
-                       bool is_streamed);
-    /* coefficients: mean in two parts, high and low; factor; shift; `stride` elements apart */
-    void (*affine_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride, void *y,
-                        int64_t y_stride, const void *coefficients, int64_t stride);
+    /* y = (x - mean) factor + shift + residual */
+    void (*affine_run)(const ebb_channel_rows *rows, const ebb_channel_numbers *numbers);
+    void (*affine_rows)(const ebb_channel_rows *rows, const void *numbers, int64_t stride);
     /* Adds to means and sums of squared deviations, in which `count` rows are already; n_columns <=
      * EBB_REDUCE_COLUMNS. */
     void (*moment_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride,
                         int64_t count, double *means, double *squares);
     /* Adds dy to the sums and dy (x - mean) to the products; n_columns <= EBB_REDUCE_COLUMNS. */
-    void (*grad_sum_run)(int64_t n, const void *x, const void *dy, double mean, double *sum,
-                         double *product);
-    void (*grad_sum_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride,
-                          const void *dy, int64_t dy_stride, const void *means, double *sums,
-                          double *products);
-    /* dx = (dy - offset - (x - mean) slope) factor; coefficients: mean, factor, slope, offset */
-    void (*grad_run)(int64_t n, const void *x, const void *dy, void *dx, double mean, double factor,
-                     double slope, double offset);
-    void (*grad_rows)(int64_t n_rows, int64_t n_columns, const void *x, int64_t x_stride,
-                      const void *dy, int64_t dy_stride, void *dx, int64_t dx_stride,
-                      const void *coefficients, int64_t stride);
+    void (*grad_sum_run)(const ebb_channel_rows *rows, const ebb_channel_numbers *numbers,
+                         double *sum, double *product);
+    void (*grad_sum_rows)(const ebb_channel_rows *rows, const void *numbers, int64_t stride,
+                          double *sums, double *products);
+    /* dx = (dy - offset - (x - mean) slope) factor */
+    void (*grad_run)(const ebb_channel_rows *rows, const ebb_channel_numbers *numbers);
+    void (*grad_rows)(const ebb_channel_rows *rows, const void *numbers, int64_t stride);
 } ebb_channels_table;
 
 /* lrn; the result may be an input that lies like it. */
