@@ -15,6 +15,7 @@
 
 #include "ops/descriptors.h"
 #include "ops/random.h"
+#include "runtime/store.h"
 
 #include <ebb/model.h>
 #include <ebb/profile.h>
@@ -137,7 +138,8 @@ static options parse_options(int argc, char **argv)
 typedef struct bench {
     const options *o;
     ebb_graph *graph;
-    ebb_model *frozen; /* NULL: it runs as it was built */
+    ebb_store *store;
+    ebb_model *frozen; /* in the place of both; NULL: it runs as it was built */
     ebb_executable *executable;
     bench_model model;
     ebb_feed feeds[3];
@@ -154,24 +156,24 @@ static void fill_store(ebb_graph *g, ebb_store *store)
             continue;
         const ebb_variable_attrs *attrs = ebb_node_attrs(node);
         const ebb_init init = { .kind = (ebb_init_kind)attrs->init, .a = attrs->a, .b = attrs->b };
-        ebb_tensor value;
-        if (ebb_tensor_init(&value, attrs->type, NULL))
-            die(attrs->name, "out of memory");
+        /* In place: the largest weights are most of some models. */
+        ebb_store_entry *entry;
+        ebb_error error;
+        if (ebb_store_add(store, attrs->name, &attrs->type, &entry, &error))
+            die(attrs->name, error.message);
+        ebb_tensor value = ebb_tensor_borrow(attrs->type.dtype, attrs->type.shape, entry->data);
         if (bench_is_parameter(node))
             bench_fill_parameter(node, k++, &value);
         else
             ebb_init_fill(&init, attrs->name, &value);
-        if (ebb_store_set(store, attrs->name, &value))
-            die(attrs->name, ebb_store_message(store));
-        ebb_tensor_finish(&value);
     }
 }
 
 /* The frozen model takes the place of the graph and of the store, which becomes NULL. */
-static void freeze_bench(bench *b, ebb_store **store)
+static void freeze_bench(bench *b)
 {
     ebb_error error;
-    if (ebb_model_freeze_store(b->model.results, b->model.n_results, store, &b->frozen, &error))
+    if (ebb_model_freeze_store(b->model.results, b->model.n_results, &b->store, &b->frozen, &error))
         die("freeze", error.message);
     for (int i = 0; i < b->model.n_feeds; i++) {
         const ebb_input_attrs *attrs = ebb_node_attrs(b->model.feeds[i].node);
@@ -181,22 +183,24 @@ static void freeze_bench(bench *b, ebb_store **store)
         b->model.results[i] = b->frozen->outputs[i];
 }
 
-static void start_bench(bench *b, const options *o, bool training, ebb_store **store)
+static void start_bench(bench *b, const options *o, bool training)
 {
-    *b = (bench){ .o = o, .graph = ebb_graph_create(o->which->name) };
-    if (!b->graph)
-        die("graph", "out of memory");
+    *b = (bench){ .o = o,
+                  .graph = ebb_graph_create(o->which->name),
+                  .store = ebb_store_create(NULL) };
+    if (!b->graph || !b->store)
+        die("start", "out of memory");
     o->which->build(b->graph, training, &b->model);
     if (ebb_graph_status(b->graph))
         die("build", ebb_graph_message(b->graph));
-    fill_store(b->graph, *store);
+    fill_store(b->graph, b->store);
     if (!training && !o->skip_freeze)
-        freeze_bench(b, store);
+        freeze_bench(b);
     ebb_graph *graph = b->frozen ? b->frozen->graph : b->graph;
     if (ebb_compile(graph,
                     &(ebb_compile_options){ .fetches = b->model.results,
                                             .n_fetches = b->model.n_results,
-                                            .store = b->frozen ? b->frozen->store : *store,
+                                            .store = b->frozen ? b->frozen->store : b->store,
                                             .skip_updates = !training,
                                             .backend = o->backend,
                                             .skip_fusions = o->skip_fusions,
@@ -224,6 +228,7 @@ static void finish_bench(bench *b)
     ebb_executable_destroy(b->executable);
     ebb_model_destroy(b->frozen);
     ebb_graph_destroy(b->graph);
+    ebb_store_destroy(b->store);
 }
 
 static void run_once(bench *b, float *loss)
@@ -275,12 +280,12 @@ static void print_plan(const ebb_executable *executable)
            (double)plan.peak_bytes / 1e6, (long long)plan.n_recomputed, plan.more_work);
 }
 
-static void bench_training(const options *o, ebb_store **store)
+static void bench_training(const options *o)
 {
     bench b;
     reset_peak();
     const double start = now_ms();
-    start_bench(&b, o, true, store);
+    start_bench(&b, o, true);
     const double compiled = now_ms();
     float loss = 0, *losses = b.model.has_loss ? &loss : NULL;
     run_once(&b, losses);
@@ -300,11 +305,11 @@ static void bench_training(const options *o, ebb_store **store)
     finish_bench(&b);
 }
 
-static void bench_inference(const options *o, ebb_store **store)
+static void bench_inference(const options *o)
 {
     bench b;
     reset_peak();
-    start_bench(&b, o, false, store);
+    start_bench(&b, o, false);
     int n;
     const double ms = measure(&b, &n);
     printf(", \"infer_ms\": %.4f, \"infer_iters\": %d, \"infer_rss_mb\": %.1f", ms, n, peak_mb());
@@ -314,16 +319,12 @@ static void bench_inference(const options *o, ebb_store **store)
 int main(int argc, char **argv)
 {
     const options o = parse_options(argc, argv);
-    ebb_store *store = ebb_store_create(NULL);
-    if (!store)
-        die("start", "out of memory");
     printf("{\"case\": \"%s\", \"dtype\": \"f32\", \"threads\": %d, \"backend\": \"%s\"",
            o.which->name, o.n_threads, o.backend ? o.backend : "onednn");
     if (o.which->trains && strcmp(o.mode, "infer") != 0)
-        bench_training(&o, &store);
+        bench_training(&o);
     if (o.which->infers && strcmp(o.mode, "train") != 0)
-        bench_inference(&o, &store);
+        bench_inference(&o);
     printf("}\n");
-    ebb_store_destroy(store);
     return 0;
 }
