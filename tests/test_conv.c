@@ -234,6 +234,7 @@ static const shape_case special[] = {
     { CONV, S(16, 64, 2, 2), 64, L(3), NONE, L(2), L(2), 0, false, false },
     { CONV, S(5, 64, 16), 64, L(3), NONE, L(1), NONE, 0, false, false },
     { CONV, S(32, 64, 1, 2, 2), 64, L(1, 2, 2), NONE, L(0, 1, 1), NONE, 0, false, false },
+    { CONV, S(40, 64, 3, 2, 3), 64, L(2), NONE, L(0, 0, 1, 1, 0, 0), NONE, 0, false, false },
     /* one and three dimensions */
     { CONV_BIAS, S(2, 3, 50), 16, L(9), L(3), L(4), NONE, 0, false, false },
     { CONV, S(2, 17, 33), 17, L(3), NONE, L(2, 0), L(2), 0, false, false },

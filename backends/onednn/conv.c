@@ -157,6 +157,9 @@ int ebb_onednn_threads_conv(const ebb_region *region)
 typedef struct extras {
     ebb_onednn_windows windows; /* copied of x before */
     int64_t bias_filters;       /* EBB_ONEDNN_ROWS: the gradient of so many biases; 0: none */
+    int64_t n_parts;            /* EBB_ONEDNN_ROWS: of the taps; each has its lines of windows .. */
+    int64_t n_lines;            /* .. so many along the second dimension .. */
+    size_t part_bytes;          /* .. and its columns of the result */
 } extras;
 
 /* Sums of the columns of rows [n_rows, n]. */
@@ -174,14 +177,43 @@ static void sum_rows(int64_t n_rows, int64_t n, const float *rows, float *sums)
     }
 }
 
+/* The result of `main` goes `bytes` further back in the scratch. */
+static void shift_result(ebb_onednn_primitive *primitive, size_t bytes, bool back)
+{
+    for (int i = 0; i < primitive->n_args; i++)
+        if (primitive->args[i].arg == DNNL_ARG_DST)
+            primitive->origins[i].index += back ? 0 - bytes : bytes;
+}
+
+/* `main`, for each part of the taps with the windows of its own. */
+static ebb_status run_main(ebb_onednn_state *state, const ebb_call *call)
+{
+    const extras *more = state->more;
+    const int64_t n_parts = more && more->n_parts ? more->n_parts : 1;
+    ebb_status status = EBB_OK;
+    for (int64_t part = 0; part < n_parts && !status; part++) {
+        if (more) {
+            ebb_onednn_windows windows = more->windows;
+            ebb_window *w = &windows.w;
+            w->begin[0] -= n_parts > 1 ? part / more->n_lines * w->dilation[0] : 0;
+            w->begin[1] -= n_parts > 1 ? part % more->n_lines * w->dilation[1] : 0;
+            ebb_onednn_windows_copy(&windows, call->inputs[0],
+                                    (void *)((char *)call->scratch + windows.start));
+        }
+        const size_t shift = more ? (size_t)part * more->part_bytes : 0;
+        shift_result(&state->main, shift, false);
+        status = ebb_onednn_execute(state, &state->main, call->inputs, call->results, call->scratch,
+                                    call->error);
+        shift_result(&state->main, shift, true);
+    }
+    return status;
+}
+
 static ebb_status run_conv(const ebb_call *call)
 {
     ebb_onednn_state *state = call->state;
     const extras *more = state->more;
     ebb_status status = EBB_OK;
-    if (more)
-        ebb_onednn_windows_copy(&more->windows, call->inputs[0],
-                                (void *)((char *)call->scratch + more->windows.start));
     ebb_onednn_place_residual(state, call);
     if (more && more->bias_filters)
         sum_rows(more->windows.batch * more->windows.w.n_counts, more->bias_filters,
@@ -191,8 +223,7 @@ static ebb_status run_conv(const ebb_call *call)
             status = ebb_onednn_execute(state, &state->before[i], call->inputs, call->results,
                                         call->scratch, call->error);
     if (!status)
-        status = ebb_onednn_execute(state, &state->main, call->inputs, call->results, call->scratch,
-                                    call->error);
+        status = run_main(state, call);
     if (!status && state->after.handle)
         status = ebb_onednn_execute(state, &state->after, call->inputs, call->results,
                                     call->scratch, call->error);
@@ -263,6 +294,12 @@ static ebb_status add_extras(const ebb_onednn_conv *o, const ebb_region *region,
     state->more = more;
     more->windows = d->windows;
     more->windows.start = (kernel->scratch_bytes + 63) / 64 * 64;
+    if (d->n_parts > 1) {
+        const ebb_conv conv = ebb_onednn_conv_read(region);
+        more->n_parts = d->n_parts;
+        more->n_lines = conv.w.window[1];
+        more->part_bytes = sizeof(float) * (size_t)(conv.w.window[2] * conv.channels);
+    }
     more->bias_filters = d->form == EBB_ONEDNN_ROWS && o->bias ? o->w->type->shape.dims[0] : 0;
     kernel->scratch_bytes = more->windows.start + ebb_onednn_windows_bytes(&more->windows);
     return EBB_OK;

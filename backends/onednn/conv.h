@@ -39,6 +39,7 @@ typedef struct ebb_onednn_described {
     dn_window window;
     ebb_onednn_windows windows; /* PADDED, ROWS, PRODUCT: what is copied of x .. */
     bool has_windows;           /* .. if it is */
+    int64_t n_parts;            /* ROWS: the taps come in so many parts, one product each */
     dnnl_primitive_attr_t attr; /* of the convolution: state->attr and what follows */
     dnnl_primitive_desc_t hint, pd;
 } ebb_onednn_described;

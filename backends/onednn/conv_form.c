@@ -123,7 +123,8 @@ static ebb_onednn_windows windows_of(const ebb_conv *conv, const ebb_onednn_stat
                                  .n_threads = state->n_threads };
 }
 
-/* dw [filters, taps, channels] = dy' [filters, rows] x [rows, taps channels] */
+/* dw [filters, taps, channels] = dy' [filters, rows] x [rows, taps channels], the taps of a line at
+ * a time: so the rows of only those need memory. */
 static dnnl_status_t describe_rows(const ebb_onednn_conv *o, const ebb_conv *conv,
                                    const ebb_onednn_state *state, ebb_onednn_described *d)
 {
@@ -132,18 +133,25 @@ static dnnl_status_t describe_rows(const ebb_onednn_conv *o, const ebb_conv *con
     d->form = EBB_ONEDNN_ROWS;
     d->windows = windows_of(conv, state);
     d->has_windows = true;
+    d->n_parts = 1;
     dnnl_status_t status = describe_image(o->w, true, &d->own);
     if (status == dnnl_success)
         status = describe_weights(conv, o->w, d);
+    if (status == dnnl_success && !dn_view_equal(dn_desc_view(&d->w), dn_desc_view(&d->own))) {
+        int64_t *window = d->windows.w.window; /* the product lies in the scratch, part by part */
+        d->n_parts = window[0] * window[1];
+        window[0] = window[1] = 1;
+    }
+    const int64_t n_part = n_columns / d->n_parts;
     if (status == dnnl_success)
         status = dn_desc_strided(&d->y, 2, (dnnl_dims_t){ conv->filters, n_rows }, dnnl_f32,
                                  (dnnl_dims_t){ 1, conv->filters });
     if (status == dnnl_success)
-        status = dn_desc_strided(&d->x, 2, (dnnl_dims_t){ n_rows, n_columns }, dnnl_f32,
-                                 (dnnl_dims_t){ n_columns, 1 });
+        status = dn_desc_strided(&d->x, 2, (dnnl_dims_t){ n_rows, n_part }, dnnl_f32,
+                                 (dnnl_dims_t){ n_part, 1 });
     if (status == dnnl_success)
-        status = dn_desc_strided(&d->product, 2, (dnnl_dims_t){ conv->filters, n_columns },
-                                 dnnl_f32, (dnnl_dims_t){ n_columns, 1 });
+        status = dn_desc_strided(&d->product, 2, (dnnl_dims_t){ conv->filters, n_part }, dnnl_f32,
+                                 (dnnl_dims_t){ n_columns, 1 });
     if (status == dnnl_success)
         status = dn_matmul(&d->pd, state->engine, dn_desc_view(&d->y), dn_desc_view(&d->x), NULL,
                            dn_desc_view(&d->product), state->attr);
