@@ -98,6 +98,16 @@ static inline lanes_of_bits lanes_mask(int64_t n)
     {                                                                                              \
         return (lanes_##tag)(((lanes_of_bits)x & mask) | ((lanes_of_bits)y & ~mask));              \
     }                                                                                              \
+    /* The sum of all lanes: the upper half onto the lower one until one is left. */               \
+    static inline T lanes_total_##tag(lanes_##tag x)                                               \
+    {                                                                                              \
+        T several[LANES_##TAG];                                                                    \
+        lanes_store_##tag(several, x);                                                             \
+        for (int half = LANES_##TAG / 2; half >= 1; half /= 2)                                     \
+            for (int i = 0; i < half; i++)                                                         \
+                several[i] += several[half + i];                                                   \
+        return several[0];                                                                         \
+    }                                                                                              \
     /* Lane i of the result is the sum, or the maximum, of the lanes of rows[i]. */                \
     static inline lanes_##tag lanes_sums_##tag(lanes_##tag *rows)                                  \
     {                                                                                              \

@@ -1,10 +1,6 @@
 /* Matrix products, for F64 and F32: register blocks of rows times whole vectors of columns. */
 #include "backends/native/vector/isa.h"
-#include <string.h>
-
-#if defined __AVX512F__ || defined __AVX2__
-#include <immintrin.h>
-#endif
+#include "backends/native/vector/lanes.h"
 
 #define NAME(name) ISA_PASTE(name, TAG)
 /* Registers cannot be indexed: every loop over a register block must be unrolled. */
@@ -18,7 +14,6 @@
 /* Rows of a register block, by number of vectors of columns: as many as leave registers for the
  * operands. */
 #if defined __AVX512F__
-#define VECTOR_BYTES 64
 #define MAX_VECTORS 4
 /* clang-format off */
 /* For 32 registers. */
@@ -28,11 +23,6 @@
         X(2, 3) X(1, 3) X(6, 4) X(3, 4) X(2, 4) X(1, 4)
 /* clang-format on */
 #else
-#ifdef __AVX2__
-#define VECTOR_BYTES 32
-#else
-#define VECTOR_BYTES 16
-#endif
 #define MAX_VECTORS 3
 /* clang-format off */
 /* For 16 registers. */
@@ -47,11 +37,11 @@ typedef __mmask16 part_f32;
 typedef __mmask8 part_f64;
 #define PART_f32(n) ((__mmask16)((1u << (n)) - 1))
 #define PART_f64(n) ((__mmask8)((1u << (n)) - 1))
-#define LOAD_PART_f32(part, p) ((vector_f32)_mm512_maskz_loadu_ps(part, p))
-#define LOAD_PART_f64(part, p) ((vector_f64)_mm512_maskz_loadu_pd(part, p))
+#define LOAD_PART_f32(part, p) ((lanes_f32)_mm512_maskz_loadu_ps(part, p))
+#define LOAD_PART_f64(part, p) ((lanes_f64)_mm512_maskz_loadu_pd(part, p))
 #define STORE_PART_f32(part, p, v) _mm512_mask_storeu_ps(p, part, (__m512)(v))
 #define STORE_PART_f64(part, p, v) _mm512_mask_storeu_pd(p, part, (__m512d)(v))
-/* In registers what sum_elements does: the upper half onto the lower one until one is left. */
+/* In registers what lanes_total does. */
 #define SUM_LANES_f32(v) _mm512_reduce_add_ps((__m512)(v))
 #define SUM_LANES_f64(v) _mm512_reduce_add_pd((__m512d)(v))
 #else
@@ -64,8 +54,8 @@ typedef int part_f64;
 #define LOAD_PART_f64(part, p) load_elements_f64(part, p)
 #define STORE_PART_f32(part, p, v) store_elements_f32(part, p, v)
 #define STORE_PART_f64(part, p, v) store_elements_f64(part, p, v)
-#define SUM_LANES_f32(v) sum_elements_f32(v)
-#define SUM_LANES_f64(v) sum_elements_f64(v)
+#define SUM_LANES_f32(v) lanes_total_f32(v)
+#define SUM_LANES_f64(v) lanes_total_f64(v)
 #endif
 #define PART(n) ISA_PASTE(PART, TAG)(n)
 #define LOAD_PART(part, p) ISA_PASTE(LOAD_PART, TAG)(part, p)

@@ -2,10 +2,8 @@
  * defined. Every element of c is summed along k in an order that depends on the shape alone, so
  * that the same product gives the same bits however its rows are shared out. */
 
-#define LANES ((int64_t)(VECTOR_BYTES / sizeof(T)))
-#define VECTOR NAME(vector)
-
-typedef T VECTOR __attribute__((vector_size(VECTOR_BYTES)));
+#define LANES ((int64_t)(LANES_BYTES / sizeof(T)))
+#define VECTOR NAME(lanes)
 
 INLINE VECTOR NAME(load)(const T *p)
 {
@@ -24,7 +22,7 @@ INLINE VECTOR NAME(load_elements)(int n, const T *p)
 {
     if (n == LANES)
         return NAME(load)(p);
-    T elements[VECTOR_BYTES / sizeof(T)] = { 0 };
+    T elements[LANES_BYTES / sizeof(T)] = { 0 };
     for (int i = 0; i < n; i++)
         elements[i] = p[i];
     return NAME(load)(elements);
@@ -32,20 +30,10 @@ INLINE VECTOR NAME(load_elements)(int n, const T *p)
 
 INLINE void NAME(store_elements)(int n, T *p, VECTOR v)
 {
-    T elements[VECTOR_BYTES / sizeof(T)];
+    T elements[LANES_BYTES / sizeof(T)];
     NAME(store)(elements, v);
     for (int i = 0; i < n; i++)
         p[i] = elements[i];
-}
-
-INLINE T NAME(sum_elements)(VECTOR v)
-{
-    T elements[VECTOR_BYTES / sizeof(T)];
-    NAME(store)(elements, v);
-    for (int64_t half = LANES / 2; half >= 1; half /= 2)
-        for (int64_t j = 0; j < half; j++)
-            elements[j] += elements[half + j];
-    return elements[0];
 }
 #endif
 
@@ -208,7 +196,7 @@ static void NAME(rest_along_m)(const ebb_product *product, int64_t m, int64_t n_
         }
         UNROLL for (int i = 0; i < 4; i++)
         {
-            T x[VECTOR_BYTES / sizeof(T)], y[VECTOR_BYTES / sizeof(T)];
+            T x[LANES_BYTES / sizeof(T)], y[LANES_BYTES / sizeof(T)];
             NAME(store)(x, sum[2 * i]);
             NAME(store)(y, sum[2 * i + 1]);
             T *c = (T *)product->c + (m + i * LANES) * product->c_m + n;

@@ -34,16 +34,6 @@ static T NAME(largest_lane)(NAME(lanes) x)
     return several[0];
 }
 
-static T NAME(add_lanes)(NAME(lanes) x)
-{
-    T several[LANES_BYTES / sizeof(T)];
-    NAME(lanes_store)(several, x);
-    for (int64_t half = WIDTH / 2; half >= 1; half /= 2)
-        for (int64_t j = 0; j < half; j++)
-            several[j] += several[half + j];
-    return several[0];
-}
-
 #define SHORT_ROW 64
 #include "backends/native/vector/softmax_short_of_type.h"
 
@@ -158,7 +148,7 @@ NAME(rows_by_tiles)(int64_t n_rows, int64_t n, const T *x, T *result, bool is_lo
                 APPLY_PIECE(piece, tile_before + done, to, TIMES_FACTOR);
             sink_take(&out, (size_t)piece * sizeof(T));
         }
-        const T sum = NAME(add_lanes)((sums[0] + sums[1]) + (sums[2] + sums[3]));
+        const T sum = NAME(lanes_total)((sums[0] + sums[1]) + (sums[2] + sums[3]));
         shift_before = shift;
         factor = SPLAT(is_log ? NAME(log_one)(sum) : 1 / sum);
         shift = SPLAT(NAME(largest_lane)(
