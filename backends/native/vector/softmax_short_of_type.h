@@ -206,7 +206,8 @@ static inline __attribute__((always_inline)) void NAME(softmax_short_rows)(int64
 }
 
 /* The largest element of each of WIDTH rows of n <= WIDTH elements, and the sum of e^(x - largest).
- * Rows become columns, n_columns of them, which is n or n + 1 and known to the compiler. */
+ * Rows become columns, n_columns of them, which is n or n + 1 and known to the compiler; they are
+ * folded in pairs, so that none waits for all those before it. */
 static inline __attribute__((always_inline)) void
 NAME(narrow_exp_sums)(int n_columns, int64_t n, const T *x, T *maxima, T *sums)
 {
@@ -222,7 +223,6 @@ NAME(narrow_exp_sums)(int n_columns, int64_t n, const T *x, T *maxima, T *sums)
         columns[j] = more[j - HALF];
     if (n < n_columns)
         columns[n_columns - 1] = SPLAT(-INFINITY);
-        /* Folded in pairs: no element waits for all those before it. */
 #pragma GCC unroll 16
     for (int j = 0; j < n_columns; j++)
         more[j] = columns[j];
@@ -248,14 +248,15 @@ static inline __attribute__((always_inline)) void
 NAME(exp_sums_of_narrow_rows)(int n_columns, int64_t n_rows, int64_t n, const T *x, T *maxima,
                               T *sums)
 {
-    T padded[(LANES_BYTES / sizeof(T) + 1) * (LANES_BYTES / sizeof(T))] = { 0 };
+    T padded[(LANES_BYTES / sizeof(T) + 1) * (LANES_BYTES / sizeof(T))];
     T last[2][LANES_BYTES / sizeof(T)];
     for (int64_t begin = 0; begin < n_rows; begin += WIDTH) {
         const int64_t left = n_rows - begin, n_here = left < WIDTH ? left : WIDTH;
         const T *rows = x + begin * n;
         T *most = maxima + begin, *sum = sums + begin;
-        const bool is_last = left * n < (n + 1) * WIDTH;
-        if (is_last) {
+        const bool is_near_end = left * n < (n + 1) * WIDTH;
+        if (is_near_end) {
+            memset(padded, 0, sizeof padded);
             memcpy(padded, rows, (size_t)(n_here * n) * sizeof(T));
             rows = padded;
             most = last[0];
@@ -263,7 +264,7 @@ NAME(exp_sums_of_narrow_rows)(int n_columns, int64_t n_rows, int64_t n, const T 
         }
         ask_ahead(rows, n * LANES_BYTES);
         NAME(narrow_exp_sums)(n_columns, n, rows, most, sum);
-        if (is_last) {
+        if (is_near_end) {
             memcpy(maxima + begin, most, (size_t)n_here * sizeof(T));
             memcpy(sums + begin, sum, (size_t)n_here * sizeof(T));
         }
@@ -284,9 +285,12 @@ static void NAME(log_sum_narrow_rows)(int64_t n_rows, int64_t n, const T *x, T *
     CASE(14)
     CASE(16)
 #undef CASE
-    T last[LANES_BYTES / sizeof(T)] = { 0 };
+    T last[LANES_BYTES / sizeof(T)];
     const int64_t whole = n_rows & -WIDTH;
     NAME(log_all)(whole, logs);
+    if (whole == n_rows)
+        return;
+    NAME(lanes_store)(last, SPLAT(1));
     memcpy(last, logs + whole, (size_t)(n_rows - whole) * sizeof(T));
     NAME(log_all)(WIDTH, last);
     memcpy(logs + whole, last, (size_t)(n_rows - whole) * sizeof(T));
