@@ -159,9 +159,12 @@ static void ask(const homes *h, ebb_node node)
     const ebb_executable *e = h->e;
     ebb_operand results[EBB_MAX_RESULTS];
     ebb_region region = { .n_inputs = 0 };
+    /* Winograd packs steady weights, and only plain ones. */
+    const bool may_pack = e->tuner && e->tuner->conv_error > 0;
     for (int i = 0; i < ebb_node_n_inputs(node); i++) {
         const uint32_t variable = variable_of(e, ebb_node_input_ids(node)[i]);
-        if (variable == e->n_variables || h->groups[find_group(h, variable)].is_chosen)
+        if (variable == e->n_variables || h->groups[find_group(h, variable)].is_chosen ||
+            (may_pack && !e->variables[variable].value))
             continue;
         if (!region.n_inputs) {
             for (int k = 0; k < ebb_node_n_inputs(node); k++) {
@@ -191,9 +194,7 @@ ebb_status ebb_homes_choose(ebb_lowering *l)
         h.groups[i] = (group){ .parent = i };
     find_homes(&h);
     take_fixed(&h);
-    /* Winograd, if it may be chosen, wants plain weights. */
-    const bool may_choose = !e->tuner || e->tuner->conv_error <= 0;
-    for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph) && may_choose; id++)
+    for (uint32_t id = 1; id <= ebb_graph_n_nodes(e->graph); id++)
         if (l->live[id])
             ask(&h, ebb_graph_node(e->graph, id));
     for (uint32_t i = 0; i < e->n_variables; i++) {

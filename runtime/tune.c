@@ -229,7 +229,8 @@ static double compare_results(const contest *c)
 }
 
 /* The first runs: who computes the right thing, and how long it takes about. What is several times
- * as slow, even for a first run, gets no second one. */
+ * as slow, even for a first run, gets no second one. What is twice as slow is out, if it is so more
+ * than once: something else may have run in between. */
 static void qualify(contest *c)
 {
     int64_t least = INT64_MAX;
@@ -250,8 +251,14 @@ static void qualify(contest *c)
         if (one->is_in && one->least_ns < least)
             least = one->least_ns;
     }
-    for (int i = 1; i < c->n; i++)
-        c->entrants[i].is_in = c->entrants[i].is_in && c->entrants[i].least_ns < 2 * least;
+    for (int i = 1; i < c->n; i++) {
+        entrant *one = &c->entrants[i];
+        for (int again = 0; one->is_in && again < 2 && one->least_ns >= 2 * least; again++) {
+            const int64_t taken = run_entrant(c, one, 1);
+            one->least_ns = taken < one->least_ns ? taken : one->least_ns;
+        }
+        one->is_in = one->is_in && one->least_ns < 2 * least;
+    }
 }
 
 static void take_turns(contest *c)
@@ -296,6 +303,8 @@ static ebb_status hold_contest(const ebb_tuner *tuner, const ebb_backend *backen
             status = add_entrant(c, backend, &choices[i]);
     if (!status && c->scratch_bytes && !(c->scratch = ebb_allocate(c->allocator, c->scratch_bytes)))
         status = EBB_OUT_OF_MEMORY;
+    if (c->scratch) /* else the first run would wait for its pages */
+        memset(c->scratch, 0, c->scratch_bytes);
     if (!status && c->n > 1) {
         qualify(c);
         take_turns(c);

@@ -230,10 +230,11 @@ static dnnl_status_t describe_conv(const ebb_onednn_conv *o, const ebb_conv *con
                is_forward = o->direction == EBB_ONEDNN_FORWARD;
     const dnnl_alg_kind_t algorithm =
         winograd ? dnnl_convolution_winograd : dnnl_convolution_direct;
-    /* For inference Winograd wants weights transformed already: worth it where they are packed. */
-    const dnnl_prop_kind_t prop = is_forward && (!winograd || o->w->is_steady)
-                                      ? dnnl_forward_inference
-                                      : dnnl_forward_training;
+    /* For inference Winograd wants weights transformed already: worth it where they are packed,
+     * which is possible from plain ones. */
+    const bool is_packed = o->w->is_steady && !o->w->layout.n_blocks;
+    const dnnl_prop_kind_t prop =
+        is_forward && (!winograd || is_packed) ? dnnl_forward_inference : dnnl_forward_training;
     d->form = form;
     dnnl_status_t status = describe_operands(o, conv, ebb_onednn_is_blocked(d), d);
     if (status == dnnl_success)
