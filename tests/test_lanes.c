@@ -102,6 +102,31 @@ START_TEST(test_weight_grad)
 }
 END_TEST
 
+/* The same without a pool, with and without the bias. */
+START_TEST(test_dense_weight_grad)
+{
+    const lane_case *c = &cases[_i / 2];
+    const ebb_op *op = _i % 2 ? &ebb_op_conv_weight_grad : &ebb_op_conv_weight_bias_grad;
+    const ebb_conv_grad_attrs attrs = { c->conv, { 2, { c->w.dims[2], c->w.dims[3] } } };
+    ebb_shape dy = c->dy;
+    for (int d = 0; d < 2; d++) {
+        const int64_t stride = c->conv.stride.n ? c->conv.stride.values[d] : 1;
+        const int64_t dilation = c->conv.dilation.n ? c->conv.dilation.values[d] : 1;
+        const int64_t padding = c->conv.padding.n ? c->conv.padding.values[d] : 0;
+        const int64_t reach = (c->w.dims[2 + d] - 1) * dilation + 1;
+        dy.dims[2 + d] = (c->x.dims[2 + d] + 2 * padding - reach) / stride + 1;
+    }
+    ebb_tensor wide[2] = { make(EBB_F64, &c->x, 3), make(EBB_F64, &dy, 5) };
+    ebb_tensor narrow[2] = { make(EBB_F32, &c->x, 3), make(EBB_F32, &dy, 5) };
+    compare(&(kernel_case){ op, &attrs, 2, wide, op->name, 0 },
+            &(kernel_case){ op, &attrs, 2, narrow, op->name, 0 }, false);
+    for (int i = 0; i < 2; i++) {
+        ebb_tensor_finish(&wide[i]);
+        ebb_tensor_finish(&narrow[i]);
+    }
+}
+END_TEST
+
 /* Of whole numbers, so that both find the same maxima. */
 START_TEST(test_conv_max_pool)
 {
@@ -132,6 +157,7 @@ int main(void)
     Suite *suite = suite_create("lanes");
     TCase *tcase = tcase_create("images");
     tcase_add_loop_test(tcase, test_weight_grad, 0, N_CASES);
+    tcase_add_loop_test(tcase, test_dense_weight_grad, 0, 2 * N_CASES);
     tcase_add_loop_test(tcase, test_conv_max_pool, 0, N_CASES);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -44,6 +44,8 @@ static const struct {
     { &ebb_op_batch_norm_relu_grad, &ebb_native_batch_norm },
     { &ebb_op_conv, &ebb_native_conv },
     { &ebb_op_conv_input_grad, &ebb_native_conv },
+    { &ebb_op_conv_weight_grad, &ebb_native_lane_weight_grad },
+    { &ebb_op_conv_weight_bias_grad, &ebb_native_lane_weight_grad },
     { &ebb_op_conv_weight_grad, &ebb_native_conv },
     { &ebb_op_conv_weight_bias_grad, &ebb_native_conv },
     { &ebb_op_im2col, &ebb_native_im2col },

@@ -71,9 +71,9 @@ INLINE void NAME(affine_all)(const ebb_channel_rows *rows, const void *numbers, 
 {
     for (int64_t i = 0; i < rows->n_rows; i++)
         NAME(affine_row)
-        (rows, (const T *)rows->x + i * rows->x_step,
-         f.has_other ? (const T *)rows->other + i * rows->other_step : NULL,
-         (T *)rows->y + i * rows->y_step, NAME(numbers_at)(numbers, stride, 0), f);
+    (rows, (const T *)rows->x + i * rows->x_step,
+     f.has_other ? (const T *)rows->other + i * rows->other_step : NULL,
+     (T *)rows->y + i * rows->y_step, NAME(numbers_at)(numbers, stride, 0), f);
 }
 
 INLINE void NAME(affine_any)(const ebb_channel_rows *rows, const void *numbers, int64_t stride,

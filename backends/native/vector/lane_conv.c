@@ -97,7 +97,7 @@ add_block(const ebb_lane_products *p, int64_t filter, int64_t tap, int n_filters
         for (int64_t row = 0; row < p->n_rows; row++) {
             const float *dy = p->dy + filter * p->dy_filter + row * p->dy_row + lane;
             const float *image = p->image + row * p->row_step + tap * IMAGES + lane;
-            for (int64_t i = 0; i < p->n_places; i++, dy += IMAGES, image += p->place_step) {
+            for (int64_t i = 0; i < p->n_places; i++, dy += p->dy_place, image += p->place_step) {
                 lanes_f32 x[MOST_SIDE];
 #pragma GCC unroll 5
                 for (int t = 0; t < n_taps; t++)

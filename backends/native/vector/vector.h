@@ -272,12 +272,12 @@ typedef struct ebb_lane_row {
 } ebb_lane_row;
 /* The gradient of its weights: for tap t < n_taps, of those that lie next to each other, and filter
  * f, sums[f * sum_step + t * EBB_LANE_IMAGES ..] += the sum over rows r and places p of
- * dy[f * dy_filter + r * dy_row + p * EBB_LANE_IMAGES ..] times
+ * dy[f * dy_filter + r * dy_row + p * dy_place ..] times
  * image[r * row_step + p * place_step + t * EBB_LANE_IMAGES ..]. Aligned as above. */
 typedef struct ebb_lane_products {
     int64_t n_rows, n_places, n_filters, n_taps;
     const float *dy;
-    int64_t dy_filter, dy_row;
+    int64_t dy_filter, dy_row, dy_place;
     const float *image;
     int64_t row_step, place_step;
     float *sums;
