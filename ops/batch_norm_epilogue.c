@@ -129,7 +129,12 @@ static const ebb_attr_field gradient_fields[] = {
 #define ATTRS(epsilon, residual, relu)                                                             \
     .attrs = &(const ebb_batch_norm_epilogue_attrs){ { epsilon }, { residual, relu } }
 #define GRADIENT(epsilon) .attrs = &(const ebb_batch_norm_attrs){ epsilon }
-#define VARIANCE_RANGE .range = { [4] = { 0.5, 3, 0, 0 } }
+/* Where the relu bends is at least 0.05 away: of x, scale, mean, variance, and what is added. */
+#define FAR_FROM_0                                                                                 \
+    { -2, 2, 0.6, 0 }, { -1.5, 1.5, 0.5, 0 }, [3] = { -0.2, 0.2, 0, 0 }, [4] = { 0.5, 3, 0, 0 },   \
+    [5] = { -0.02, 0.02, 0, 0 }
+#define OFFSET_RANGES .range = { FAR_FROM_0 }
+#define INFERENCE_RANGES .range = { FAR_FROM_0, [2] = { -0.02, 0.02, 0, 0 } }
 #define PAPER "Ioffe & Szegedy 2015, algorithm 1, by hand"
 
 static const ebb_sample samples_batch_norm_epilogue[] = {
@@ -162,12 +167,16 @@ static const ebb_sample samples_batch_norm_inference_epilogue[] = {
     { IN(5, F(1, 2, 1, 2), F(2), F(2), F(2), F(2)), ATTRS(5, false, true),
       .values = { LIST(1, 4, 7, 9), LIST(3, 2), LIST(-1, 4), LIST(1, 7), LIST(4, 11) },
       .expected = LIST(0, 2, 4, 5), .source = "Ioffe & Szegedy 2015, algorithm 2, by hand" },
-    { IN(5, F(8, 17), F(17), F(17), F(17), F(17)), ATTRS(0.1, false, true), VARIANCE_RANGE },
+    { IN(5, F(8, 17), F(17), F(17), F(17), F(17)), ATTRS(0.1, false, true), INFERENCE_RANGES },
     { IN(6, F(2, 3, 4), F(3), F(3), F(3), F(3), F(2, 3, 4)), ATTRS(0.1, true, true),
-      VARIANCE_RANGE },
+      INFERENCE_RANGES },
     { IN(6, F(5, 17, 1, 3), F(17), F(17), F(17), F(17), F(5, 17, 1, 3)), ATTRS(0.1, true, false),
-      VARIANCE_RANGE },
-    { IN(5, F(0, 3), F(3), F(3), F(3), F(3)), ATTRS(1e-5, false, true), VARIANCE_RANGE },
+      INFERENCE_RANGES },
+    { IN(5, F(7, 1), F(1), F(1), F(1), F(1)), ATTRS(1e-3, false, true), INFERENCE_RANGES },
+    { IN(5, F(1, 7), F(7), F(7), F(7), F(7)), ATTRS(1, false, true), INFERENCE_RANGES },
+    { IN(6, F(2, 3, 2, 1, 3), F(3), F(3), F(3), F(3), F(2, 3, 2, 1, 3)), ATTRS(0.1, true, true),
+      INFERENCE_RANGES },
+    { IN(5, F(0, 3), F(3), F(3), F(3), F(3)), ATTRS(1e-5, false, true), INFERENCE_RANGES },
     { IN(5, F(2, 3), F(3), F(3), F(3), F(3)), ATTRS(1, true, true), .error = EBB_BAD_ARGUMENT,
       .message = "5 inputs; it takes the 5 of batch_norm_inference, and the residual" },
 };
@@ -176,12 +185,14 @@ static const ebb_sample samples_batch_norm_relu_grad[] = {
     { IN(6, F(2, 1), F(1), F(2, 1), F(1), F(1), F(1)), GRADIENT(3),
       .values = { LIST(0, 3), LIST(2), LIST(3, 5), LIST(2), LIST(1), LIST(0) },
       .expected = LIST(-1.25, 1.875, 2.5, 5), .source = "by the definition" },
-    { IN(6, F(7, 1), F(1), F(7, 1), F(1), F(1), F(1)), GRADIENT(0.1), VARIANCE_RANGE },
-    { IN(6, F(8, 17), F(17), F(8, 17), F(17), F(17), F(17)), GRADIENT(0.1), VARIANCE_RANGE },
-    { IN(6, F(2, 3, 4), F(3), F(2, 3, 4), F(3), F(3), F(3)), GRADIENT(0.1), VARIANCE_RANGE },
-    { IN(6, F(5, 17, 1, 3), F(17), F(5, 17, 1, 3), F(17), F(17), F(17)), GRADIENT(0.1),
-      VARIANCE_RANGE },
-    { IN(6, F(0, 3), F(3), F(0, 3), F(3), F(3), F(3)), GRADIENT(0.1), VARIANCE_RANGE,
+    { IN(6, F(7, 1), F(1), F(7, 1), F(1), F(1), F(1)), GRADIENT(0.1), OFFSET_RANGES },
+    { IN(6, F(8, 17), F(17), F(8, 17), F(17), F(17), F(17)), GRADIENT(0.1), OFFSET_RANGES },
+    { IN(6, F(2, 3, 4), F(3), F(2, 3, 4), F(3), F(3), F(3)), GRADIENT(0.1), OFFSET_RANGES },
+    { IN(6, F(5, 17, 1, 3), F(17), F(5, 17, 1, 3), F(17), F(17), F(17)), GRADIENT(0.1), OFFSET_RANGES },
+    { IN(6, F(3, 2, 2), F(2), F(3, 2, 2), F(2), F(2), F(2)), GRADIENT(1), OFFSET_RANGES },
+    { IN(6, F(2, 3, 2, 1, 3), F(3), F(2, 3, 2, 1, 3), F(3), F(3), F(3)), GRADIENT(1e-3), OFFSET_RANGES },
+    { IN(6, F(17, 7), F(7), F(17, 7), F(7), F(7), F(7)), GRADIENT(0.1), OFFSET_RANGES },
+    { IN(6, F(0, 3), F(3), F(0, 3), F(3), F(3), F(3)), GRADIENT(0.1), OFFSET_RANGES,
       .no_gradient = true },
     { IN(6, F(2, 3), F(3), F(3), F(3), F(3), F(3)), GRADIENT(1), .error = EBB_BAD_SHAPE,
       .message = "dy is [3], not [2,3] as x" },
