@@ -242,7 +242,8 @@ def commands_of(build):
     compile_of, links = {}, {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
         source = os.path.relpath(os.path.normpath(os.path.join(entry["directory"], entry["file"])), ROOT)
-        compile_of.setdefault(source, shlex.split(entry["command"]))
+        command = shlex.split(entry["command"])
+        compile_of.setdefault(source, command[1:] if os.path.basename(command[0]) == "ccache" else command)
     for program in ("tests/test_gradients", "tests/test_random_graphs"):
         lines = subprocess.run(["ninja", "-C", str(build), "-t", "commands", program], check=True, text=True,
                                capture_output=True).stdout.splitlines()
