@@ -73,13 +73,6 @@ END_TEST
 
 /* ---- larger and odder than the samples ---- */
 
-#define SHAPE(...)                                                                                 \
-    {                                                                                              \
-        (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),                               \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
 #define NO_SHAPE                                                                                   \
     {                                                                                              \
         -1,                                                                                        \

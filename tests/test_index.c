@@ -48,13 +48,6 @@ typedef struct pick_case {
     int axis;
 } pick_case;
 
-#define SHAPE(...)                                                                                 \
-    {                                                                                              \
-        (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),                               \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
 static const pick_case pick_cases[] = {
     { SHAPE(1000, 70), SHAPE(1300), 0 },  { SHAPE(50, 3), SHAPE(30, 700), 0 },
     { SHAPE(100003), SHAPE(60000), 0 },   { SHAPE(7), SHAPE(100000), 0 },

@@ -45,13 +45,6 @@ static void check(const ebb_op *op, const void *attrs, const ebb_tensor *x)
             "%s: never shared out", label);
 }
 
-#define SHAPE(...)                                                                                 \
-    {                                                                                              \
-        (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),                               \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
 /* The first ones are shared out between threads. */
 static const ebb_shape shapes[] = { SHAPE(40001),      SHAPE(3, 15000),  SHAPE(15000, 3),
                                     SHAPE(20, 60, 31), SHAPE(1),         SHAPE(1, 50, 1, 9),

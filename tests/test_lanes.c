@@ -15,7 +15,6 @@ typedef struct lane_case {
     ebb_conv_attrs conv;
     ebb_pool_attrs pool;
 } lane_case;
-#define SHAPE(...) { sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t), { __VA_ARGS__ } }
 #define INTS(a, b) { 2, { a, b } }
 #define POOL(a, b) { .window = INTS(a, b) }
 static const lane_case cases[] = {

@@ -6,14 +6,6 @@
 #include "tests/support/kernels.h"
 #include "tests/support/runner.h"
 
-#define SHAPE(...)                                                                                 \
-    {                                                                                              \
-        (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),                               \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
-
 /* Transposes that go past the caches: many sizes of what is left over beside whole blocks. */
 static const struct {
     ebb_shape shape;

@@ -14,6 +14,15 @@
             ck_abort_msg(__VA_ARGS__);                                                             \
     } while (0)
 
+/* An ebb_shape in a table. */
+#define SHAPE(...)                                                                                 \
+    {                                                                                              \
+        (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)),                               \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+
 /* How an input lies in its buffer. */
 typedef enum layout_kind {
     LAYOUT_DENSE,
