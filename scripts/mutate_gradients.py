@@ -25,6 +25,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MIN_MUTANTS = 200
 TIMEOUT_S = 120
+ENVIRONMENT = dict(os.environ, CK_VERBOSITY="normal", OMP_WAIT_POLICY="passive", OMP_NUM_THREADS="1")
 
 # Mutants that change no gradient: file, function or row, part of the line, old text, and why.
 EQUIVALENT = [
@@ -293,10 +294,8 @@ def run_program(program, folder, build, links):
     done = subprocess.run(link, cwd=build, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"cannot link a mutant: {done.stderr}")
-    environment = dict(os.environ, CK_VERBOSITY="normal", OMP_WAIT_POLICY="passive", OMP_NUM_THREADS="1",
-                       EBB_RANDOM_GRAPHS="1000")
     try:
-        done = subprocess.run([str(output)], cwd=folder, env=environment, capture_output=True, text=True,
+        done = subprocess.run([str(output)], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True,
                               errors="replace", timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return "does not end"
@@ -379,7 +378,7 @@ def main():
     build = options.build.resolve()
     compile_of, links = commands_of(build)
     for program in links:
-        if subprocess.run([str(build / program)], stdout=subprocess.DEVNULL).returncode:
+        if subprocess.run([str(build / program)], env=ENVIRONMENT, stdout=subprocess.DEVNULL).returncode:
             print(f"{program} fails as it is")
             return 1
     results = [None] * len(mutants)
