@@ -314,15 +314,23 @@ START_TEST(kinks_have_the_gradient_they_state)
 }
 END_TEST
 
-/* b a^(b-1) is 0 at b = 0, but not constant there: with a = x + 3, b = x. */
+/* b a^(b-1) is 0 at b = 0, but not constant there: with b = x, a = x + 3, and a = x - 3, where
+ * log(a) counts as 0. The cotangent is 2. */
 START_TEST(pow_has_its_second_order_at_0)
 {
     ebb_graph *g = ebb_graph_create("g");
     ebb_node x = ebb_input(g, "x", EBB_F64, EBB_SHAPE(3)), by_a;
-    const ebb_node a = ebb_add(x, ebb_full_like(x, 3));
-    const ebb_node sum = ebb_reduce_sum(ebb_pow(a, x), EBB_ALL_AXES, false);
-    ck_assert_int_eq(ebb_gradients(sum, &a, 1, &by_a), EBB_OK);
-    assert_gradient(by_a, x, LIST(0, 1, 2), LIST(1. / 3, 1 + log(4), 5 * (1 + 2 * (log(5) + 0.2))));
+    for (int sign = -1; sign <= 1; sign += 2) {
+        const ebb_node a = ebb_add(x, ebb_full_like(x, 3 * sign));
+        const ebb_node power = ebb_pow(a, x);
+        const ebb_node sum = ebb_reduce_sum(ebb_add(power, power), EBB_ALL_AXES, false);
+        ck_assert_int_eq(ebb_gradients(sum, &a, 1, &by_a), EBB_OK);
+        if (sign > 0)
+            assert_gradient(by_a, x, LIST(0, 1, 2),
+                            LIST(2. / 3, 2 + 2 * log(4), 10 * (1 + 2 * (log(5) + 0.2))));
+        else
+            assert_gradient(by_a, x, LIST(0, 0, 0), LIST(-2. / 3, -2. / 3, -2. / 3));
+    }
     ebb_graph_destroy(g);
 }
 END_TEST
