@@ -128,6 +128,31 @@ START_TEST(test_few_rows)
 }
 END_TEST
 
+/* Each thread has columns of its own: none sums in another order than one thread alone. */
+START_TEST(test_few_rows_threads)
+{
+    enum { ROWS = 4, DEPTH = 4200, COLUMNS = 2000 };
+    const ebb_matmul_attrs attrs = { .transpose_a = false };
+    const ebb_shape shapes[2] = { EBB_SHAPE(ROWS, DEPTH), EBB_SHAPE(DEPTH, COLUMNS) };
+    ebb_error error = { 0 };
+    ebb_tensor inputs[2], results[2];
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(ebb_tensor_init(&inputs[i], ebb_type_of(EBB_F32, shapes[i]), NULL), 0);
+        for (int64_t at = 0; at < ebb_shape_elements(&shapes[i]); at++)
+            ((float *)inputs[i].data)[at] = (float)(at * 7919 % 1009) / 1009 - 0.5f;
+    }
+    const kernel_case c = { &ebb_op_matmul, &attrs, 2, inputs, "matmul", 0 };
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(run_kernel(&c, &ebb_backend_native, 1 + i, -1, &results[i], NULL, &error),
+                         0);
+    ck_assert_mem_eq(results[0].data, results[1].data, ebb_tensor_bytes(&results[0]));
+    for (int i = 0; i < 2; i++) {
+        ebb_tensor_finish(&results[i]);
+        ebb_tensor_finish(&inputs[i]);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("large");
@@ -136,6 +161,7 @@ int main(void)
     tcase_add_loop_test(tcase, test_large_transposes, 0, N_LARGE_TRANSPOSES);
     tcase_add_loop_test(tcase, test_large_cumsums, 0, 4);
     tcase_add_loop_test(tcase, test_few_rows, 0, 3);
+    tcase_add_test(tcase, test_few_rows_threads);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

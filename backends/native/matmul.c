@@ -218,9 +218,9 @@ static void read_region(const ebb_region *region, matmul_state *state)
  * same. */
 static bool should_halve_depth(const ebb_region *region, const matmul_state *state, double useful)
 {
-    return !region->inputs[1].is_steady && !state->packs && !state->is_exchanged &&
-           state->n_batches == 1 && state->column_chunks == 1 && state->a_k == 1 && useful >= 2 &&
-           state->k >= DEPTH_OF_ROWS * state->m;
+    return !region->inputs[1].is_steady && !state->packs && !state->is_few &&
+           !state->is_exchanged && state->n_batches == 1 && state->column_chunks == 1 &&
+           state->a_k == 1 && useful >= 2 && state->k >= DEPTH_OF_ROWS * state->m;
 }
 
 /* With a few rows a product takes as long as b takes to come from memory: nothing is packed. */
