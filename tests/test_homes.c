@@ -510,13 +510,17 @@ END_TEST
 
 /* Windows of one tap: in inference a matrix product, from blocks of its own. */
 static const struct one_tap {
-    int64_t channels, filters, size, stride, padding;
+    int64_t channels, filters, size, stride, begin, end; /* padding */
     bool residual;
 } one_taps[] = {
-    { 32, 64, 8, 1, 0, false },  { 64, 64, 7, 1, 0, true },
-    { 16, 128, 9, 2, 0, false }, { 48, 192, 5, 1, 1, false },
-    { 64, 64, 1, 1, 0, true },   { 32, 48, 8, 1, 0, false }, /* too few filters for it */
-    { 24, 64, 8, 1, 0, false }, /* channels that do not fill its blocks */
+    { 32, 64, 8, 1, 0, 0, false },
+    { 64, 64, 7, 1, 0, 0, true },
+    { 16, 128, 9, 2, 0, 0, false },
+    { 48, 192, 5, 1, 1, 1, false },
+    { 64, 64, 1, 1, 0, 0, true },
+    { 32, 64, 2, 2, 0, 1, false }, /* as many places as pixels, but others */
+    { 32, 48, 8, 1, 0, 0, false }, /* too few filters for it */
+    { 24, 64, 8, 1, 0, 0, false }, /* channels that do not fill its blocks */
 };
 enum { N_ONE_TAPS = sizeof one_taps / sizeof *one_taps };
 
@@ -526,11 +530,11 @@ START_TEST(windows_of_one_tap)
     ebb_graph *g = ebb_graph_create("one tap");
     const ebb_shape shape = EBB_SHAPE(2, c->channels, c->size, c->size);
     const ebb_node x = ebb_input(g, "x", EBB_F32, shape);
-    ebb_node y = ebb_nn_conv(x, c->filters,
-                             &(ebb_nn_conv_options){ .name = "c",
-                                                     .window = EBB_INTS(1, 1),
-                                                     .conv = { .stride = EBB_INTS(c->stride),
-                                                               .padding = EBB_INTS(c->padding) } });
+    const ebb_conv_attrs attrs = { .stride = EBB_INTS(c->stride),
+                                   .padding = EBB_INTS(c->begin, c->begin, c->end, c->end) };
+    ebb_node y =
+        ebb_nn_conv(x, c->filters,
+                    &(ebb_nn_conv_options){ .name = "c", .window = EBB_INTS(1, 1), .conv = attrs });
     y = ebb_relu(c->residual ? ebb_add(y, x) : y);
     const ebb_node w = ebb_graph_find(g, "c/w"),
                    loss = ebb_reduce_mean(ebb_square(y), EBB_ALL_AXES, false);

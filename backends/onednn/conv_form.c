@@ -277,7 +277,8 @@ static dnnl_status_t describe_product(const ebb_onednn_conv *o, const ebb_conv *
     dn_desc own = { 0 };
     d->form = EBB_ONEDNN_PRODUCT;
     for (int i = 0; i < EBB_MAX_SPATIAL; i++)
-        d->has_windows = d->has_windows || w->begin[i] || w->count[i] != w->size[i];
+        d->has_windows = d->has_windows || w->begin[i] || w->count[i] != w->size[i] ||
+                         (w->stride[i] > 1 && w->count[i] > 1);
     d->windows = windows_of(conv, state);
     dnnl_status_t status = dn_desc_tagged(&own, 2, (dnnl_dims_t){ k, n }, dnnl_f32, dnnl_BA16a64b);
     if (status == dnnl_success)
