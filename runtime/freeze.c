@@ -454,9 +454,10 @@ static ebb_status make_steady(freezing *f)
     }
     if (!status)
         status = compute_marked(f, marks, next_ended, entries);
-    memset(map, 0, map ? n * sizeof *map : 0);
-    if (!status)
+    if (!status) {
+        memset(map, 0, n * sizeof *map);
         status = copy_needed(f, marks, entries, inputs, map);
+    }
     ebb_release(f->allocator, inputs, inputs_bytes);
     ebb_release(f->allocator, next_ended, n * sizeof *next_ended);
     ebb_release(f->allocator, map, n * sizeof *map);
