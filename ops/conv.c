@@ -359,7 +359,7 @@ typedef struct loops {
     const void *x, *w, *y; /* the one that is computed is NULL */
 } loops;
 
-/* Where spatial index i of three dimensions lies, of sizes `sizes`. */
+/* The number in row-major order of an index in three dimensions of sizes `sizes`. */
 static int64_t join_index(const int64_t *index, const int64_t *sizes)
 {
     return (index[0] * sizes[1] + index[1]) * sizes[2] + index[2];
