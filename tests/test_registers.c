@@ -150,12 +150,58 @@ START_TEST(registers_are_loops)
 }
 END_TEST
 
+/* pow has vectors of its own; here in both forms, of numbers that are plain for it and others. */
+START_TEST(powers_are_loops)
+{
+    const ebb_shape shape = EBB_SHAPE(16);
+    ebb_graph *g = ebb_graph_create("powers");
+    const ebb_node a = ebb_input(g, "a", EBB_F32, shape), b = ebb_input(g, "b", EBB_F32, shape);
+    const ebb_node y = ebb_pow(ebb_mul(a, a), b), nodes[] = { y, ebb_pow(a, y) };
+    const ebb_vector_isa *isa;
+    enum { ROUNDS = 50 };
+    static float as[ROUNDS][16], bs[ROUNDS][16], results[2][ROUNDS][2][16];
+    for (int i = 0; i < ROUNDS * 16; i++) {
+        as[i / 16][i % 16] = 0.0037f * (float)i + (i % 7 ? 0.1f : -0.1f);
+        bs[i / 16][i % 16] = 1.3f - 0.0071f * (float)(i * 37 % (ROUNDS * 16));
+    }
+    for (int at = 0; (isa = ebb_vector_isa_at(at)); at++) {
+        ebb_backend own = ebb_backend_native;
+        own.user = isa;
+        const ebb_backend *const list[] = { &own, &ebb_backend_reference };
+        for (int is_fused = 0; is_fused < 2; is_fused++) {
+            ebb_executable *e = compile_with(
+                g, &(ebb_compile_options){ .fetches = nodes,
+                                           .n_fetches = 2,
+                                           .backends = list,
+                                           .n_backends = 2,
+                                           .skip_fusions = is_fused ? NULL : "programs" });
+            ck_assert_int_eq(count_registers(e), is_fused && isa->registers->n_lanes == 16);
+            for (int k = 0; k < ROUNDS; k++) {
+                const ebb_feed feeds[] = { FEED(a, as[k]), FEED(b, bs[k]) };
+                const ebb_fetch fetches[] = { FETCH(nodes[0], results[is_fused][k][0]),
+                                              FETCH(nodes[1], results[is_fused][k][1]) };
+                run(e, feeds, 2, fetches, 2);
+            }
+            ebb_executable_destroy(e);
+        }
+        for (int i = 0; i < ROUNDS * 32; i++) {
+            const float one = results[1][i / 32][i / 16 % 2][i % 16];
+            const float other = results[0][i / 32][i / 16 % 2][i % 16];
+            ck_assert_msg((isnan(one) && isnan(other)) || one == other, "%s: %d: %.9g, not %.9g",
+                          isa->name, i, (double)one, (double)other);
+        }
+    }
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("registers");
     TCase *tcase = tcase_create("values");
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, registers_are_loops, 0, (int)(sizeof sizes / sizeof *sizes));
+    tcase_add_test(tcase, powers_are_loops);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -1,5 +1,5 @@
 /* pow of F32 for 16 lanes of AVX-512, where tables are looked up in registers and nothing is
- * divided. Included by elementwise.c. */
+ * divided. */
 #ifndef BACKENDS_NATIVE_VECTOR_POW_LANES_H
 #define BACKENDS_NATIVE_VECTOR_POW_LANES_H
 

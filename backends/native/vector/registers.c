@@ -2,6 +2,7 @@
 #include "backends/native/vector/functions.h"
 #include "backends/native/vector/isa.h"
 #include "backends/native/vector/lanes.h"
+#include "backends/native/vector/pow_lanes.h"
 #include "ops/descriptors.h"
 #include "ops/parameters.h"
 
@@ -70,6 +71,24 @@ static void run(const ebb_register_step *steps, int n_steps, void *const *places
         *(anywhere *)places[s->result] = at_hand;
     }
 }
+
+#ifdef __AVX512F__
+/* As in elementwise.c, so that the bits are the same. */
+#define GUARDED_POW(name, a, b)                                                                    \
+    static vec guarded_##name(vec at_hand, const void *operand)                                    \
+    {                                                                                              \
+        const vec other = *(const anywhere *)operand;                                              \
+        const __mmask16 is_special = pow_is_special(a, b);                                         \
+        const __m512 plain = pow_lanes(a, b);                                                      \
+        return is_special ? _mm512_mask_blend_ps(is_special, plain, name(at_hand, operand))        \
+                          : plain;                                                                 \
+    }
+GUARDED_POW(pow_own, at_hand, other)
+GUARDED_POW(pow_other, other, at_hand)
+/* in the table */
+#define pow_own guarded_pow_own
+#define pow_other guarded_pow_other
+#endif
 
 #define FORM(name) (ebb_register_form) name
 static const ebb_register_row rows[] = {
