@@ -4,8 +4,10 @@
  * Late nodes are those of the phase backward, and what depends on them; all others are early. For
  * each early op it is decided, in the order of ids, whether late nodes see its results or copies:
  * copies if the op may be computed again and what must be kept for that is less than the results.
- * Copies are made in front of the first late node that needs one, from kept values behind the op
- * `after`: so that they are not shared with the originals, and fuse with what stands there. */
+ * Nodes of updates may not: they run as early as they can, and copies of what they make of
+ * variables alone (momenta) would hold them back, and the gradients with them. Copies are made in
+ * front of the first late node that needs one, from kept values behind the op `after`: so that they
+ * are not shared with the originals, and fuse with what stands there. */
 #define EBB_NO_LOCATIONS
 #include "passes/rematerialize.h"
 #include "graph/graph_build.h"
@@ -250,7 +252,8 @@ static bool may_recompute(const rematerialize *r, ebb_node node)
 {
     const ebb_op *op = ebb_node_op(node);
     ebb_recompute most = r->options->what;
-    if (op->traits & (EBB_TRAIT_SOURCE | EBB_TRAIT_FALLIBLE | EBB_TRAIT_UNIQUE))
+    if (op->traits & (EBB_TRAIT_SOURCE | EBB_TRAIT_FALLIBLE | EBB_TRAIT_UNIQUE) ||
+        ebb_node_phase(node) == EBB_UPDATE)
         return false;
     for (int i = 0; i < op->n_results; i++)
         if (is_kept(r, node.id + (uint32_t)i))
@@ -476,94 +479,4 @@ ebb_status ebb_rematerialize_run(const ebb_rematerialize *options, const ebb_gra
     else
         *result = r.to;
     return status;
-}
-
-/* ---- how much lives ---- */
-
-/* A value; of one that is no root only `root` and `at` count. */
-typedef struct lifetime {
-    size_t bytes;
-    uint32_t root, at, last; /* positions: when it is computed, and needed last */
-    bool is_update;          /* written into a variable */
-} lifetime;
-
-static void find_lifetimes(const ebb_graph *graph, const uint8_t *used, lifetime *lives)
-{
-    for (uint32_t id = 1; id <= ebb_graph_n_nodes(graph); id++) {
-        lifetime *own = &lives[id];
-        const ebb_node node = ebb_graph_node(graph, id);
-        if (!used[id])
-            continue;
-        const uint32_t *inputs = ebb_node_input_ids(node);
-        const int n = ebb_node_n_inputs(node);
-        own->root = is_view(node) ? lives[inputs[0]].root : id;
-        own->at = id;
-        if (is_result(node)) {
-            own->at = lives[inputs[0]].at;
-        } else if (ebb_node_phase(node) == EBB_UPDATE && n > 0) {
-            own->at = 0;
-            for (int i = 0; i < n; i++)
-                own->at = lives[inputs[i]].at > own->at ? lives[inputs[i]].at : own->at;
-        }
-        if (own->root == id && !is_source(node) && !own->is_update)
-            own->bytes = ebb_type_bytes(ebb_node_type(node));
-        own->last = own->at > own->last ? own->at : own->last;
-        for (int i = 0; i < n && !is_result(node) && !is_view(node); i++) {
-            lifetime *root = &lives[lives[inputs[i]].root];
-            root->last = own->at > root->last ? own->at : root->last;
-        }
-    }
-}
-
-/* An element-wise node may write over an input that nobody needs after it. */
-static bool is_in_place(const ebb_graph *graph, const lifetime *lives, uint32_t id)
-{
-    const ebb_node node = ebb_graph_node(graph, id);
-    const ebb_op *op = ebb_node_op(node);
-    if (!(op->traits & EBB_TRAIT_ELEMENTWISE) && !ebb_op_is_fused(op))
-        return false;
-    for (int i = 0; i < ebb_node_n_inputs(node); i++) {
-        const lifetime *input = &lives[lives[ebb_node_input_ids(node)[i]].root];
-        if (input->bytes == lives[id].bytes && input->last == lives[id].at &&
-            input->at < input->last)
-            return true;
-    }
-    return false;
-}
-
-size_t ebb_graph_live_bytes(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
-                            bool keep_updates)
-{
-    const ebb_allocator *allocator = ebb_graph_allocator(graph);
-    const uint32_t n = ebb_graph_n_nodes(graph);
-    const size_t n_ids = (size_t)n + 1, changes_bytes = (n_ids + 2) * sizeof(size_t);
-    lifetime *lives = ebb_allocate(allocator, n_ids * sizeof *lives);
-    size_t *changes = ebb_allocate(allocator, changes_bytes), live = 0, most = 0;
-    uint8_t *used = ebb_allocate(allocator, n_ids);
-    if (!lives || !changes || !used || mark_needed(graph, outputs, n_outputs, keep_updates, used)) {
-        most = SIZE_MAX;
-    } else {
-        memset(lives, 0, n_ids * sizeof *lives);
-        memset(changes, 0, changes_bytes);
-        ebb_node variable, value;
-        for (int64_t i = 0; keep_updates && ebb_graph_update(graph, i, &variable, &value); i++)
-            lives[value.id].is_update = true;
-        find_lifetimes(graph, used, lives);
-        for (int64_t i = 0; i < n_outputs; i++)
-            lives[lives[outputs[i].id].root].last = n + 1;
-        for (uint32_t id = 1; id <= n; id++) { /* differences wrap around, their sums do not */
-            if (!lives[id].bytes)
-                continue;
-            changes[lives[id].at + is_in_place(graph, lives, id)] += lives[id].bytes;
-            changes[lives[id].last + 1] -= lives[id].bytes;
-        }
-        for (uint32_t at = 0; at <= n + 1; at++) {
-            live += changes[at];
-            most = live > most ? live : most;
-        }
-    }
-    ebb_release(allocator, used, n_ids);
-    ebb_release(allocator, changes, changes_bytes);
-    ebb_release(allocator, lives, n_ids * sizeof *lives);
-    return most;
 }

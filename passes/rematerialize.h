@@ -35,12 +35,6 @@ ebb_status ebb_rematerialize_run(const ebb_rematerialize *options, const ebb_gra
                                  const ebb_node *outputs, int64_t n_outputs, ebb_graph **result,
                                  uint32_t *map, ebb_rematerialize_cost *cost, ebb_error *error);
 
-/* The most bytes of values that are needed at once if nodes run in the order of their ids, updates
- * as soon as they can; every value that is no view has memory of its own. For comparing graphs:
- * what a backend needs beside it is not known. SIZE_MAX: out of memory. */
-size_t ebb_graph_live_bytes(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
-                            bool keep_updates);
-
 /* (x, earlier): x, to be used only when `earlier` is there. A view; what is made of it is not
  * shared with what is made of x. */
 extern const ebb_op ebb_op_after;
