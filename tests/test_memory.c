@@ -156,12 +156,13 @@ START_TEST(nothing_overlaps)
     for (int way = 0; way < 6; way++) {
         const model m = build(c, way % 2, way < 4 ? EBB_NN_ADAM : EBB_NN_SGD);
         ebb_executable *e = compile_with(
-            m.graph, &(ebb_compile_options){ .fetches = &m.y,
-                                             .n_fetches = 1,
-                                             .backend = way < 2 ? "reference" : "onednn",
-                                             .skip_fusions = way >= 4 ? "join,programs" : NULL,
-                                             .n_threads = 2,
-                                             .plan_only = true });
+            m.graph,
+            &(ebb_compile_options){ .fetches = &m.y,
+                                    .n_fetches = 1,
+                                    .backend = way < 2 ? "reference" : "onednn",
+                                    .skip_fusions = way >= 4 ? "join,norms,programs" : NULL,
+                                    .n_threads = 2,
+                                    .plan_only = true });
         check_items(e, c->name, 16);
         ebb_executable_destroy(e);
         ebb_graph_destroy(m.graph);
@@ -406,7 +407,8 @@ START_TEST(budgets)
     int n_fit = 0;
     for (size_t s = 0; s < sizeof shares / sizeof *shares; s++) {
         const gradients g = build_gradients(c);
-        n_fit += check_budget(c, &g.m, g.nodes, g.n, shares[s], s % 2 ? "join,programs" : NULL);
+        n_fit +=
+            check_budget(c, &g.m, g.nodes, g.n, shares[s], s % 2 ? "join,norms,programs" : NULL);
         ebb_graph_destroy(g.m.graph);
         const model m = build(c, true, EBB_NN_ADAM);
         n_fit += check_budget(c, &m, &m.y, 1, shares[s], NULL);

@@ -37,8 +37,8 @@ static const struct way {
     { reference, 1, EBB_F64, true, NULL },
     { reference, 1, EBB_F32, false, NULL },
     { reference, 1, EBB_F32, true, NULL },
-    { native, 2, EBB_F64, false, "join,programs" },
-    { native, 2, EBB_F32, false, "join,programs" },
+    { native, 2, EBB_F64, false, "join,norms,programs" },
+    { native, 2, EBB_F32, false, "join,norms,programs" },
 };
 
 /* A case with its loss and gradients, and what the interpreter says about them. */
