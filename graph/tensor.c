@@ -147,6 +147,16 @@ ebb_layout ebb_layout_channels_last(const ebb_shape *shape)
     return layout;
 }
 
+ebb_layout ebb_layout_channel_blocks(const ebb_shape *shape, int64_t block)
+{
+    ebb_layout layout = ebb_layout_dense(shape);
+    for (int i = 1; i < shape->rank; i++)
+        layout.strides[i] *= block;
+    layout.n_blocks = 1;
+    layout.blocks[0] = (ebb_block){ 1, block };
+    return layout;
+}
+
 bool ebb_layout_is_dense(const ebb_layout *layout, const ebb_shape *shape)
 {
     if (ebb_shape_elements(shape) <= 1)

@@ -133,6 +133,24 @@ static bool permute_region(ebb_lowering *l, const ebb_order *order, ebb_region *
     return true;
 }
 
+/* The tuner's choice for what will be taken may wish further layouts. False: out of memory. */
+static bool tune_variants(ebb_lowering *l, const ebb_region *region, int n)
+{
+    ebb_executable *e = l->e;
+    int best;
+    if (!e->tuner)
+        return true;
+    (void)ebb_choose_best(e, l->variants, n, &best);
+    for (int i = 0; i < n && best >= 0; i++) {
+        ebb_variant *v = &l->variants[i];
+        ebb_operand *inputs = l->operands + (size_t)i * (size_t)region->n_inputs;
+        if (v->backend == best && e->backends[best]->choice_layouts &&
+            ebb_variant_tune(e, region, inputs, l->layouts, v))
+            return false;
+    }
+    return true;
+}
+
 int ebb_fill_variants(ebb_lowering *l, ebb_node node, ebb_order *order, bool *follows)
 {
     const ebb_executable *e = l->e;
@@ -140,8 +158,10 @@ int ebb_fill_variants(ebb_lowering *l, ebb_node node, ebb_order *order, bool *fo
     bool is_strided = fill_operands(l, node);
     int n = 1;
     const ebb_layout *home = ebb_homes_of_result(l, node);
-    for (int i = 0; i < EBB_MAX_VARIANTS; i++)
+    for (int i = 0; i < EBB_MAX_VARIANTS; i++) {
         v[i].home = home;
+        v[i].choice = NULL;
+    }
     v[0].backend = EBB_ANY_BACKEND;
     v[0].region = ebb_region_of(l, node, v[0].results);
     const ebb_region *region = &v[0].region;
@@ -178,5 +198,5 @@ int ebb_fill_variants(ebb_lowering *l, ebb_node node, ebb_order *order, bool *fo
         n_asked++;
         n += ebb_variant_wish(e, b, region, l->operands + (size_t)n * n_inputs, l->layouts, &v[n]);
     }
-    return n;
+    return tune_variants(l, region, n) ? n : 0;
 }

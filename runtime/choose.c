@@ -9,19 +9,46 @@ ebb_operand ebb_operand_dense(const ebb_type *type)
     return (ebb_operand){ .type = type, .layout = ebb_layout_dense(&type->shape) };
 }
 
+static bool shows_blocks(const ebb_backend *backend, const ebb_op *op)
+{
+    return backend->takes_blocks && backend->takes_blocks(backend, op);
+}
+
+/* Inputs that lie otherwise than in `region` will be copies. False: nothing can lie so. */
+static bool take_layouts(const ebb_region *region, const ebb_layout *layouts,
+                         const ebb_layout *results, ebb_operand *inputs, ebb_variant *variant)
+{
+    ebb_order order;
+    for (int i = 0; i < region->n_inputs; i++) {
+        const ebb_shape *shape = &region->inputs[i].type->shape;
+        inputs[i] = region->inputs[i];
+        inputs[i].layout = layouts[i];
+        if (ebb_layout_agrees(&layouts[i], &region->inputs[i].layout, shape))
+            continue;
+        if (!ebb_order_find(&layouts[i], shape, &order))
+            return false;
+        inputs[i].is_steady = false; /* made in each run */
+    }
+    for (int r = 0; r < region->n_results; r++) {
+        if (!ebb_order_find(&results[r], &region->results[r].type->shape, &order))
+            return false;
+        variant->results[r].layout = results[r];
+    }
+    return true;
+}
+
 bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *region,
                       ebb_operand *inputs, ebb_layout *layouts, ebb_variant *variant)
 {
     const ebb_backend *asked = e->backends[backend];
     ebb_layout results[EBB_MAX_RESULTS];
-    ebb_order order;
     ebb_region shown = *region;
     if (!asked->layouts)
         return false;
     shown.inputs = inputs;
     for (int i = 0; i < region->n_inputs; i++) {
         inputs[i] = region->inputs[i];
-        if (inputs[i].layout.n_blocks && !asked->home_layout) /* knows nothing of blocks */
+        if (inputs[i].layout.n_blocks && !shows_blocks(asked, region->op))
             inputs[i].layout = ebb_layout_dense(&inputs[i].type->shape);
         layouts[i] = inputs[i].layout;
     }
@@ -29,29 +56,33 @@ bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *re
         variant->results[r] = region->results[r];
         results[r] = region->results[r].layout;
     }
-    if (variant->home && asked->home_layout)
+    if (variant->home && shows_blocks(asked, region->op))
         results[0] = *variant->home;
-    if (!asked->layouts(asked, &shown, layouts, results))
+    if (!asked->layouts(asked, &shown, layouts, results) ||
+        !take_layouts(region, layouts, results, inputs, variant))
         return false;
-    for (int i = 0; i < region->n_inputs; i++) {
-        const ebb_shape *shape = &region->inputs[i].type->shape;
-        inputs[i].layout = layouts[i];
-        if (ebb_layout_agrees(&layouts[i], &region->inputs[i].layout, shape))
-            continue;
-        if (!ebb_order_find(&layouts[i], shape, &order))
-            return false;
-        inputs[i].is_steady = false; /* a copy, made in each run */
-    }
-    for (int r = 0; r < region->n_results; r++) {
-        if (!ebb_order_find(&results[r], &region->results[r].type->shape, &order))
-            return false;
-        variant->results[r].layout = results[r];
-    }
     variant->region = *region;
     variant->region.inputs = inputs;
     variant->region.results = variant->results;
     variant->backend = backend;
     return true;
+}
+
+ebb_status ebb_variant_tune(ebb_executable *e, const ebb_region *region, ebb_operand *inputs,
+                            ebb_layout *layouts, ebb_variant *variant)
+{
+    const ebb_backend *asked = e->backends[variant->backend];
+    ebb_layout results[EBB_MAX_RESULTS];
+    ebb_status status = ebb_tuner_choose(e, asked, &variant->region, &variant->choice);
+    if (status || !variant->choice)
+        return status;
+    for (int i = 0; i < region->n_inputs; i++)
+        layouts[i] = inputs[i].layout;
+    for (int r = 0; r < region->n_results; r++)
+        results[r] = variant->results[r].layout;
+    if (asked->choice_layouts(asked, &variant->region, variant->choice, layouts, results))
+        (void)take_layouts(region, layouts, results, inputs, variant);
+    return EBB_OK;
 }
 
 /* Of the inputs that lie otherwise than in the first variant, and of a result that will have to. */
@@ -71,12 +102,14 @@ static size_t copied_bytes(const ebb_variant *first, const ebb_variant *variant)
 }
 
 /* With the choice of the tuner, if there is one; the backend may refuse it. */
-static ebb_status compile_region(ebb_executable *e, const ebb_backend *backend,
-                                 const ebb_compile_env *env, const ebb_region *region,
-                                 ebb_kernel *kernel)
+static ebb_status compile_variant(ebb_executable *e, const ebb_backend *backend,
+                                  const ebb_compile_env *env, const ebb_variant *variant,
+                                  ebb_kernel *kernel)
 {
+    const ebb_region *region = &variant->region;
     ebb_compile_env tuned = *env;
-    if (e->tuner) {
+    tuned.choice = variant->choice;
+    if (e->tuner && !tuned.choice) {
         ebb_status status = ebb_tuner_choose(e, backend, region, &tuned.choice);
         if (status)
             return status;
@@ -175,8 +208,7 @@ ebb_status ebb_choose_kernel(ebb_executable *e, const ebb_compile_env *env,
             return EBB_UNSUPPORTED;
         *backend = e->backends[best_backend];
         *chosen = best_variant;
-        ebb_status status =
-            compile_region(e, *backend, env, &variants[best_variant].region, kernel);
+        ebb_status status = compile_variant(e, *backend, env, &variants[best_variant], kernel);
         if (status != EBB_UNSUPPORTED)
             return status;
         scores[best_variant][best_backend] = EBB_SCORE_NONE;

@@ -17,6 +17,7 @@ typedef struct ebb_variant {
     int backend;                          /* the only one to ask; EBB_ANY_BACKEND: all */
     /* The blocked layout of the variable with which result 0 will be combined; NULL: none. */
     const ebb_layout *home;
+    const char *choice; /* of the tuner, for these layouts; NULL: it will be asked */
 } ebb_variant;
 
 /* Nobody is asked: operands lie as no backend can read them. */
@@ -29,6 +30,10 @@ ebb_operand ebb_operand_dense(const ebb_type *type);
  * inputs; variant->home is there. */
 bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *region,
                       ebb_operand *inputs, ebb_layout *layouts, ebb_variant *variant);
+/* Of variants that `backend` wished (inputs: those of the region as they lie): the tuner's choice,
+ * and the layouts that the backend would like for it. OUT_OF_MEMORY. */
+ebb_status ebb_variant_tune(ebb_executable *e, const ebb_region *region, ebb_operand *inputs,
+                            ebb_layout *layouts, ebb_variant *variant);
 /* The best score for any of the variants, and who has it; -1: nobody takes any. */
 int ebb_choose_best(const ebb_executable *e, const ebb_variant *variants, int n_variants,
                     int *backend);

@@ -3,6 +3,8 @@
 
 #include "ops/build.h"
 
+#include <string.h>
+
 /* The part that block `index` is, and its stride. */
 static ebb_part block_part(const ebb_layout *layout, int index, int64_t *stride)
 {
@@ -137,6 +139,22 @@ ebb_order ebb_order_split(const ebb_layout *layout, const ebb_shape *shape)
                 order.parts[order.rank++] = block_part(layout, b, &stride);
     }
     return order;
+}
+
+void ebb_order_refine(ebb_order *order, const ebb_layout *layout)
+{
+    for (int i = order->rank - 1; i >= 0; i--) {
+        ebb_part *part = &order->parts[i];
+        const int64_t block = ebb_layout_block(layout, part->axis);
+        const int64_t reach = part->step * part->size;
+        if (order->rank == EBB_MAX_RANK || block <= part->step || reach <= block ||
+            block % part->step != 0 || reach % block != 0)
+            continue;
+        memmove(part + 1, part, (size_t)(order->rank - i) * sizeof *part);
+        order->rank++;
+        part[0] = (ebb_part){ part->axis, reach / block, block };
+        part[1].size = block / part[1].step;
+    }
 }
 
 void ebb_layout_read(void *to, const void *from, const ebb_layout *layout, const ebb_type *type)

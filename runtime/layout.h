@@ -22,6 +22,8 @@ typedef struct ebb_order {
 bool ebb_order_find(const ebb_layout *layout, const ebb_shape *shape, ebb_order *order);
 /* The parts of a layout in the order of the graph. */
 ebb_order ebb_order_split(const ebb_layout *layout, const ebb_shape *shape);
+/* Splits the parts that blocks of the layout cut, if the rank allows it. */
+void ebb_order_refine(ebb_order *order, const ebb_layout *layout);
 /* The same elements with the dimensions split and sorted by the order: what lay in it is dense
  * then. */
 ebb_shape ebb_order_shape(const ebb_order *order);

@@ -3,6 +3,7 @@
 #include "backends/backends.h"
 #include "graph/graph_build.h"
 #include "ops/descriptors.h"
+#include "passes/rematerialize.h"
 #include "runtime/lowering.h"
 
 #include <stdio.h>
@@ -150,8 +151,12 @@ static ebb_status add_step(ebb_lowering *l, ebb_step step, const ebb_region *reg
 static bool find_copy_order(const ebb_layout *from, const ebb_layout *to, const ebb_shape *shape,
                             ebb_order *order, ebb_layout *seen)
 {
-    if (!ebb_layout_is_dense(to, shape))
-        return ebb_order_find(to, shape, order) && ebb_order_permute(order, from, seen);
+    if (!ebb_layout_is_dense(to, shape)) {
+        if (!ebb_order_find(to, shape, order))
+            return false;
+        ebb_order_refine(order, from);
+        return ebb_order_permute(order, from, seen);
+    }
     *order = ebb_order_split(from, shape);
     return ebb_order_permute(order, from, seen);
 }
@@ -262,7 +267,8 @@ static ebb_status lower_view(ebb_lowering *l, ebb_node node, bool *is_view)
                       .result = &type->shape,
                       .input_layout = &operand.layout,
                       .result_layout = &layout };
-    *is_view = !operand.layout.n_blocks && op->view(&rule);
+    /* Of the rules only that of `after`, which changes nothing, takes blocks. */
+    *is_view = (!operand.layout.n_blocks || op == &ebb_op_after) && op->view(&rule);
     if (!*is_view && l->values[input].view) {
         ebb_status status = dense_copy(l, input, &buffer);
         if (status)

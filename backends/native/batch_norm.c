@@ -3,10 +3,13 @@
  *
  * Channels first, a channel is the work of one thread. Channels last, pixels are split into parts,
  * as many as the size says (so that the sums do not depend on the number of threads); pixels with
- * few channels are worked on as rows of several pixels. */
+ * few channels are worked on as rows of several pixels. Channels in blocks, each block is such a
+ * batch norm of its own, and the work of one thread. */
 #include "backends/native/channels.h"
 #include "ops/batch_norm_epilogue.h"
 #include <math.h>
+
+enum { MOST_INPUTS = 6 };
 
 typedef enum batch_norm_kind { TRAINING, INFERENCE, GRADIENT } batch_norm_kind;
 
@@ -24,14 +27,17 @@ typedef struct batch_norm_state {
     ebb_channels k;
     int64_t m;                               /* elements of a channel */
     ebb_channel_strides x, y, other_strides; /* y: the result */
-    int64_t parameters[6];                   /* strides of inputs that are [channels] */
-    int shift;                               /* its place among the inputs; 0: not needed */
-    int other;                               /* that of dy or of the residual; 0: none */
+    int64_t parameters[MOST_INPUTS];         /* strides of inputs that are [channels] */
+    int n_inputs, n_results;
+    int shift; /* its place among the inputs; 0: not needed */
+    int other; /* that of dy or of the residual; 0: none */
     /* channels last */
-    int64_t segment; /* pixels that have one stride */
-    int64_t wide;    /* pixels of a row */
-    int64_t n_parts; /* of the pixels */
-    int64_t n_sums;  /* doubles of a part: two for each channel of a row, and of a rest */
+    int64_t segment;  /* pixels that have one stride */
+    int64_t wide;     /* pixels of a row */
+    int64_t n_parts;  /* of the pixels */
+    int64_t n_sums;   /* doubles of a part: two for each channel of a row, and of a rest */
+    int64_t n_blocks; /* of channels, which are k.n_channels each; else 1 */
+    size_t block_scratch;
     int n_threads;
     ebb_channel_order order;
 } batch_norm_state;
@@ -403,6 +409,46 @@ static void apply_part(void *context, int index, int n)
         s->move->finish_stream();
 }
 
+/* Of all channels that lie next to each other. */
+static void run_rows(const ebb_call *call, int n_threads)
+{
+    const batch_norm_state *s = call->state;
+    for (int64_t c = 0; c < s->k.n_channels && s->kind == GRADIENT; c++) {
+        const ebb_channel_numbers k = start_given(s, call, c); /* for the sums */
+        put_numbers(s, call, c, &k);
+    }
+    if (s->kind != INFERENCE)
+        ebb_parallel(n_threads, sums_part, (void *)(uintptr_t)call);
+    finish_channels(s, call);
+    if (s->m > 0)
+        ebb_parallel(n_threads, apply_part, (void *)(uintptr_t)call);
+}
+
+static void blocks_part(void *context, int index, int n_parts)
+{
+    const ebb_call *call = context;
+    const batch_norm_state *s = call->state;
+    void *inputs[MOST_INPUTS], *results[EBB_MAX_RESULTS];
+    ebb_call one = *call;
+    int64_t begin, end;
+    one.inputs = inputs;
+    one.results = results;
+    one.scratch = (char *)call->scratch + (size_t)index * s->block_scratch;
+    ebb_parallel_part(s->n_blocks, index, n_parts, &begin, &end);
+    for (int64_t block = begin; block < end; block++) {
+        const int64_t channel = block * s->k.n_channels;
+        for (int i = 0; i < s->n_inputs; i++)
+            inputs[i] = at(s, call->inputs[i], channel * s->parameters[i]);
+        for (int r = 1; r < s->n_results; r++)
+            results[r] = at(s, call->results[r], channel);
+        inputs[0] = at(s, call->inputs[0], block * s->x.channel);
+        results[0] = at(s, call->results[0], block * s->y.channel);
+        if (s->other)
+            inputs[s->other] = at(s, call->inputs[s->other], block * s->other_strides.channel);
+        run_rows(&one, 1);
+    }
+}
+
 /* ---- kernels ---- */
 
 static ebb_status run_batch_norm(const ebb_call *call)
@@ -413,15 +459,10 @@ static ebb_status run_batch_norm(const ebb_call *call)
                      (void *)call);
         return EBB_OK;
     }
-    for (int64_t c = 0; c < s->k.n_channels && s->kind == GRADIENT; c++) {
-        const ebb_channel_numbers k = start_given(s, call, c); /* for the sums */
-        put_numbers(s, call, c, &k);
-    }
-    if (s->kind != INFERENCE)
-        ebb_parallel(s->n_threads, sums_part, (void *)call);
-    finish_channels(s, call);
-    if (s->m > 0)
-        ebb_parallel(s->n_threads, apply_part, (void *)call);
+    if (s->n_blocks == 1)
+        run_rows(call, s->n_threads);
+    else
+        ebb_parallel(s->n_threads, blocks_part, (void *)call);
     return EBB_OK;
 }
 
@@ -459,10 +500,21 @@ static int images_of(const ebb_region *region, const ebb_operand *images[3])
     return other ? 3 : 2;
 }
 
+static bool lie_in_blocks(const ebb_operand *const *images, int n)
+{
+    bool all = true;
+    for (int i = 0; i < n && all; i++)
+        all = ebb_channels_in_blocks(images[i]) &&
+              images[i]->layout.blocks[0].size == images[0]->layout.blocks[0].size;
+    return all;
+}
+
 static int score_batch_norm(const ebb_region *region)
 {
     const ebb_operand *images[3];
     const int n = images_of(region, images);
+    if (lie_in_blocks(images, n))
+        return EBB_SCORE_BEST;
     return ebb_channel_score(images, n);
 }
 
@@ -522,24 +574,36 @@ static ebb_status compile_batch_norm(const ebb_region *region, const ebb_compile
     if (n_images > 2)
         ebb_channel_strides_of(images[2], &s->other_strides);
     for (int i = 1; i < region->n_inputs; i++)
-        s->parameters[i] = region->inputs[i].layout.strides[0];
+        s->parameters[i] = i == s->other ? 0 : region->inputs[i].layout.strides[0];
     s->n_threads = ebb_native_threads(region, s->m * s->k.n_channels, EBB_CHEAP_WORK);
+    s->n_inputs = region->n_inputs;
+    s->n_results = region->n_results;
+    s->n_blocks = 1;
+    if (lie_in_blocks(images, n_images)) {
+        s->order = EBB_CHANNELS_LAST;
+        s->n_blocks = s->k.n_channels / images[0]->layout.blocks[0].size;
+        s->k.n_channels = images[0]->layout.blocks[0].size;
+    }
     int64_t most = s->kind == INFERENCE ? s->k.n_batch * s->k.n_channels : s->k.n_channels;
     if (s->order == EBB_CHANNELS_LAST) {
         plan_rows(s);
-        most = s->n_parts;
-        kernel->scratch_bytes = (size_t)((s->n_sums + 1) * s->n_parts) * sizeof(double) +
-                                (size_t)(EBB_CHANNEL_NUMBERS * count_numbers(s) * s->bytes);
+        most = s->n_blocks > 1 ? s->n_blocks : s->n_parts;
+        s->block_scratch = (size_t)((s->n_sums + 1) * s->n_parts) * sizeof(double) +
+                           (size_t)(EBB_CHANNEL_NUMBERS * count_numbers(s) * s->bytes);
     }
     if (s->n_threads > most)
         s->n_threads = most > 0 ? (int)most : 1;
+    s->block_scratch = (s->block_scratch + EBB_ALIGNMENT - 1) / EBB_ALIGNMENT * EBB_ALIGNMENT;
+    kernel->scratch_bytes = s->block_scratch * (s->n_blocks > 1 ? (size_t)s->n_threads : 1);
     for (int i = 0; i < n_images; i += 2)
         if (ebb_channels_lie_alike(images[i], images[1]))
             kernel->inplace_inputs |= 1u << (i ? s->other : 0);
     kernel->n_threads = s->n_threads;
     kernel->run = run_batch_norm;
     kernel->state = s;
-    kernel->implementation = s->order == EBB_CHANNELS_FIRST ? "channels_first" : "channels_last";
+    kernel->implementation = s->order == EBB_CHANNELS_FIRST    ? "channels_first"
+                             : lie_in_blocks(images, n_images) ? "channel_blocks"
+                                                               : "channels_last";
     return EBB_OK;
 }
 

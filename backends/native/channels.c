@@ -62,6 +62,31 @@ bool ebb_channels_lie_last(const ebb_operand *operand)
     return true;
 }
 
+bool ebb_channels_in_blocks(const ebb_operand *operand)
+{
+    const ebb_shape *shape = &operand->type->shape;
+    const ebb_layout *layout = &operand->layout;
+    if (layout->n_blocks != 1 || shape->rank < 3)
+        return false;
+    const ebb_layout blocks = ebb_layout_channel_blocks(shape, layout->blocks[0].size);
+    return ebb_layout_agrees(layout, &blocks, shape);
+}
+
+bool ebb_channels_wish_blocks(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)
+{
+    int64_t block = 0;
+    for (int i = 0; i < region->n_inputs && !block; i++)
+        if (is_image(region, &region->inputs[i]) && ebb_channels_in_blocks(&region->inputs[i]))
+            block = region->inputs[i].layout.blocks[0].size;
+    for (int i = 0; i < region->n_inputs && block; i++)
+        if (is_image(region, &region->inputs[i]))
+            inputs[i] = ebb_layout_channel_blocks(&region->inputs[i].type->shape, block);
+    for (int i = 0; i < region->n_results && block; i++)
+        if (is_image(region, &region->results[i]))
+            results[i] = ebb_layout_channel_blocks(&region->results[i].type->shape, block);
+    return block != 0;
+}
+
 bool ebb_channels_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)
 {
     bool any = false;

@@ -25,7 +25,12 @@ ebb_channel_order ebb_channel_order_of(const ebb_operand *const *operands, int n
 int ebb_channel_score(const ebb_operand *const *operands, int n);
 /* The operand is an image that fills its memory with its channels last, which is not dense. */
 bool ebb_channels_lie_last(const ebb_operand *operand);
-/* For ebb_backend.layouts: channels last for all images of the region, if one of them lies so. */
+/* The operand is an image with its channels in blocks (ebb_layout_channel_blocks): as many images
+ * side by side with few channels, which lie last. */
+bool ebb_channels_in_blocks(const ebb_operand *operand);
+/* For ebb_backend.layouts: channels in blocks for all images of the region, if one of them lies so;
+ * channels last the same. A wish for blocks is for kernels that take them. */
+bool ebb_channels_wish_blocks(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 bool ebb_channels_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 /* The same for normalizations, which read one value of a channel for all pixels where it lies. */
 bool ebb_native_batch_norm_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);

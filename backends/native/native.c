@@ -124,12 +124,19 @@ static ebb_status compile_region(const ebb_backend *backend, const ebb_region *r
     return kind->compile(region, &native.env, kernel);
 }
 
+static bool kind_takes_blocks(const ebb_native_kind *kind)
+{
+    return kind == &ebb_native_pool || kind == &ebb_native_batch_norm;
+}
+
 static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
                          ebb_layout *results)
 {
     (void)backend;
     int score;
     const ebb_native_kind *kind = find_kind(region, &score);
+    if (kind_takes_blocks(kind) && ebb_channels_wish_blocks(region, inputs, results))
+        return true;
     if (kind == &ebb_native_fused)
         return ebb_native_fused_wish(region, inputs);
     if (kind == &ebb_native_pool)
@@ -146,12 +153,22 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
            ebb_channels_wish(region, inputs, results);
 }
 
+static bool takes_blocks(const ebb_backend *backend, const ebb_op *op)
+{
+    (void)backend;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (kinds[i].op == op && kind_takes_blocks(kinds[i].kind))
+            return true;
+    return false;
+}
+
 /* A copy whose `user` is an ebb_vector_isa uses that one: for tests. */
 const ebb_backend ebb_backend_native = {
     .name = "native",
     .score = score_region,
     .compile = compile_region,
     .layouts = wish_layouts,
+    .takes_blocks = takes_blocks,
 };
 
 void *ebb_native_allocate(const ebb_region *region, const ebb_compile_env *env, size_t size_bytes)

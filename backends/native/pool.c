@@ -47,7 +47,20 @@ static pool_kind kind_of(const ebb_op *op)
                                          : AVG_GRAD;
 }
 
-/* All operands are images of [batch, channels, ...]. */
+/* All operands are images of [batch, channels, ...], in blocks alike. */
+static bool lie_in_blocks(const ebb_region *region)
+{
+    for (int i = 0; i < region->n_inputs + region->n_results; i++) {
+        const ebb_operand *o =
+            i < region->n_inputs ? &region->inputs[i] : &region->results[i - region->n_inputs];
+        if (!ebb_channels_in_blocks(o) ||
+            o->layout.blocks[0].size != region->inputs[0].layout.blocks[0].size)
+            return false;
+    }
+    return true;
+}
+
+/* All operands are images, too. */
 static bool lie_as(const ebb_region *region, bool channels_last)
 {
     for (int i = 0; i < region->n_inputs + region->n_results; i++) {
@@ -67,9 +80,9 @@ static int score_pool(const ebb_region *region)
 {
     if (!ebb_dtype_is_float(region->inputs[0].type->dtype))
         return EBB_SCORE_NONE;
-    return lie_as(region, true)    ? EBB_SCORE_NATIVE
-           : lie_as(region, false) ? EBB_SCORE_GENERIC
-                                   : EBB_SCORE_NONE;
+    return lie_in_blocks(region) || lie_as(region, true) ? EBB_SCORE_NATIVE
+           : lie_as(region, false)                       ? EBB_SCORE_GENERIC
+                                                         : EBB_SCORE_NONE;
 }
 
 /* ---- running ---- */
@@ -278,9 +291,10 @@ static ebb_status compile_pool(const ebb_region *region, const ebb_compile_env *
                                : s->kind == MAX_GRAD ? &region->inputs[1]
                                                      : NULL;
     s->where_bytes = where && !where->is_unread ? (int64_t)ebb_dtype_bytes(where->type->dtype) : 0;
-    const bool last = lie_as(region, true);
-    s->run = last ? s->pool.channels : 1;
-    s->n_runs = last ? 1 : s->pool.channels;
+    s->run = lie_in_blocks(region)  ? from->layout.blocks[0].size
+             : lie_as(region, true) ? s->pool.channels
+                                    : 1;
+    s->n_runs = s->run > 0 ? s->pool.channels / s->run : 0;
     s->run_stride = from->layout.strides[1];
     s->to_run_stride = to->layout.strides[1];
     s->from_batch = from->layout.strides[0];
@@ -309,7 +323,9 @@ static ebb_status compile_pool(const ebb_region *region, const ebb_compile_env *
     kernel->n_threads = s->n_threads;
     kernel->run = run_pool;
     kernel->state = s;
-    kernel->implementation = last ? "channels_last" : "channels_first";
+    kernel->implementation = lie_in_blocks(region)  ? "channel_blocks"
+                             : lie_as(region, true) ? "channels_last"
+                                                    : "channels_first";
     return EBB_OK;
 }
 

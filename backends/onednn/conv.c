@@ -57,6 +57,15 @@ bool ebb_onednn_channels_last(const ebb_operand *operand)
     return true;
 }
 
+bool ebb_onednn_in_blocks(const ebb_operand *operand)
+{
+    const ebb_shape *shape = &operand->type->shape;
+    if (operand->layout.n_blocks != 1 || shape->rank != 4)
+        return false;
+    const ebb_layout blocks = ebb_layout_channel_blocks(shape, EBB_ONEDNN_BLOCK);
+    return ebb_layout_agrees(&operand->layout, &blocks, shape);
+}
+
 static bool is_dense(const ebb_operand *operand)
 {
     return ebb_layout_is_dense(&operand->layout, &operand->type->shape);
@@ -81,9 +90,47 @@ int ebb_onednn_score_conv(const ebb_region *region)
     if (ebb_onednn_channels_last(o.x) && ebb_onednn_channels_last(o.y) &&
         (!o.residual || ebb_onednn_channels_last(o.residual)))
         return EBB_SCORE_BEST;
+    if (ebb_onednn_in_blocks(o.x) && ebb_onednn_in_blocks(o.y) &&
+        (!o.residual || ebb_onednn_in_blocks(o.residual))) {
+        const ebb_conv conv = ebb_onednn_conv_read(region);
+        return ebb_onednn_fits_blocks(&conv) ? EBB_SCORE_BEST : EBB_SCORE_NONE;
+    }
     return is_dense(o.x) && is_dense(o.y) && (!o.residual || is_dense(o.residual))
                ? EBB_SCORE_NATIVE
                : EBB_SCORE_NONE;
+}
+
+static ebb_layout image_layout(const ebb_operand *image, bool in_blocks)
+{
+    const ebb_shape *shape = &image->type->shape;
+    return in_blocks ? ebb_layout_channel_blocks(shape, EBB_ONEDNN_BLOCK)
+                     : ebb_layout_channels_last(shape);
+}
+
+/* All images channels last, or all in blocks. */
+static void lay_out_images(const ebb_region *region, bool in_blocks, ebb_layout *inputs,
+                           ebb_layout *results)
+{
+    const int last = region->n_inputs - 1;
+    inputs[0] = image_layout(&region->inputs[0], in_blocks);
+    if (find_operands(region).residual)
+        inputs[last] = image_layout(&region->inputs[last], in_blocks);
+    if (direction_of(region->op) == EBB_ONEDNN_BACKWARD_WEIGHTS)
+        inputs[1] = image_layout(&region->inputs[1], in_blocks);
+    else
+        results[0] = image_layout(&region->results[0], in_blocks);
+}
+
+/* What is computed in blocks goes on so, unless there is a better way for images that lie channels
+ * last. */
+static bool stays_in_blocks(const ebb_region *region)
+{
+    const ebb_onednn_conv o = find_operands(region);
+    const ebb_conv conv = ebb_onednn_conv_read(region);
+    if (!ebb_onednn_in_blocks(&region->inputs[0]) || !ebb_onednn_fits_blocks(&conv))
+        return false;
+    return o.direction != EBB_ONEDNN_BACKWARD_WEIGHTS ||
+           (ebb_onednn_in_blocks(o.y) && !ebb_onednn_prefers_rows(&conv));
 }
 
 bool ebb_onednn_layouts_conv(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)
@@ -91,20 +138,23 @@ bool ebb_onednn_layouts_conv(const ebb_region *region, ebb_layout *inputs, ebb_l
     if (region->inputs[0].type->dtype != EBB_F32)
         return false;
     const int n_images = direction_of(region->op) == EBB_ONEDNN_BACKWARD_WEIGHTS ? 2 : 1;
-    for (int i = 0; i < n_images; i++)
-        inputs[i] = ebb_layout_channels_last(&region->inputs[i].type->shape);
-    if (find_operands(region).residual) {
-        const int last = region->n_inputs - 1;
-        inputs[last] = ebb_layout_channels_last(&region->inputs[last].type->shape);
-    }
-    if (n_images == 1)
-        results[0] = ebb_layout_channels_last(&region->results[0].type->shape);
+    lay_out_images(region, stays_in_blocks(region), inputs, results);
     /* Weights in blocks stay so, if oneDNN knows them. */
     ebb_layout *weights = n_images == 1 ? &inputs[1] : &results[0];
     const ebb_type *type = n_images == 1 ? region->inputs[1].type : region->results[0].type;
     const ebb_operand w = { .type = type, .layout = *weights };
     if (!ebb_onednn_takes_weights(region, &w))
         *weights = ebb_layout_dense(&type->shape);
+    return true;
+}
+
+bool ebb_onednn_choice_layouts_conv(const ebb_region *region, const char *choice,
+                                    ebb_layout *inputs, ebb_layout *results)
+{
+    const ebb_conv conv = ebb_onednn_conv_read(region);
+    if (!ebb_onednn_choice_is_blocked(choice) || !ebb_onednn_fits_blocks(&conv))
+        return false;
+    lay_out_images(region, true, inputs, results);
     return true;
 }
 
@@ -281,7 +331,7 @@ static ebb_status add_extras(const ebb_onednn_conv *o, const ebb_region *region,
 {
     if (o->residual) {
         kernel->inplace_inputs = 1u << (region->n_inputs - 1);
-        if (!ebb_onednn_is_blocked(d)) { /* there it goes through the scratch */
+        if (!d->by_scratch) {
             state->residual.input = region->n_inputs - 1;
             state->residual.n = ebb_shape_elements(&o->residual->type->shape);
         }
@@ -341,7 +391,7 @@ static const images images_of[] = {
                                       1 },
 };
 
-/* EBB_ONEDNN_BLOCKED, EBB_ONEDNN_WINOGRAD: x and y in the scratch. A residual goes where the result
+/* x and y in blocks in the scratch. A residual goes where the result
  * will be added. */
 static ebb_status bind_blocked(const ebb_onednn_conv *o, const ebb_region *region,
                                const ebb_onednn_described *d, ebb_onednn_state *state,
@@ -383,7 +433,7 @@ static ebb_status bind_images(const ebb_onednn_conv *o, const ebb_region *region
     if (o->bias && !is_product)
         status = ebb_onednn_bind(state, &state->main, at->bias, dn_desc_view(&d->bias),
                                  at->bias_place, at->bias_index, NULL, error);
-    if (!status && ebb_onednn_is_blocked(d))
+    if (!status && d->by_scratch)
         return bind_blocked(o, region, d, state, kernel, error);
     if (!status)
         status = ebb_onednn_bind(state, &state->main, is_product ? DNNL_ARG_WEIGHTS : at->x,

@@ -26,14 +26,17 @@ typedef enum ebb_onednn_form {
     EBB_ONEDNN_ROWS,    /* the same by one matrix product: dy' times the windows of x as rows */
     EBB_ONEDNN_PRODUCT, /* forward, windows of one tap, by one: places times weights */
     EBB_ONEDNN_BLOCKED, /* all images by way of oneDNN's blocked layout */
-    EBB_ONEDNN_WINOGRAD /* the same */
+    EBB_ONEDNN_WINOGRAD /* the same, but where they lie so */
 } ebb_onednn_form;
+
+enum { EBB_ONEDNN_BLOCK = 16 }; /* channels of a pixel in oneDNN's blocked layout of images */
 
 /* A zero struct may be finished. */
 typedef struct ebb_onednn_described {
     ebb_onednn_form form;
     dn_desc x, y, bias;
-    dn_desc plain_x, plain_y; /* BLOCKED, WINOGRAD: as they lie outside */
+    bool by_scratch;          /* the images are brought into blocks in the scratch, and back */
+    dn_desc plain_x, plain_y; /* by_scratch: as they lie outside */
     dn_desc w, any;           /* w as it lies; any: for oneDNN to choose */
     dn_desc own, product;     /* ROWS: the result, as weights and as a matrix */
     dn_window window;
@@ -44,13 +47,14 @@ typedef struct ebb_onednn_described {
     dnnl_primitive_desc_t hint, pd;
 } ebb_onednn_described;
 
-static inline bool ebb_onednn_is_blocked(const ebb_onednn_described *d)
-{
-    return d->form == EBB_ONEDNN_BLOCKED || d->form == EBB_ONEDNN_WINOGRAD;
-}
-
 ebb_conv ebb_onednn_conv_read(const ebb_region *region);
 bool ebb_onednn_channels_last(const ebb_operand *operand);
+/* An image in oneDNN's blocked layout. */
+bool ebb_onednn_in_blocks(const ebb_operand *operand);
+/* The images may lie so: they have two dimensions, and whole blocks of channels. */
+bool ebb_onednn_fits_blocks(const ebb_conv *conv);
+/* The gradient of weights, with images that lie channels last, is one matrix product. */
+bool ebb_onednn_prefers_rows(const ebb_conv *conv);
 
 /* `choice`: one that ebb_onednn_conv_list named; NULL: what is known to be fast. */
 dnnl_status_t ebb_onednn_conv_describe(const ebb_region *region, const ebb_onednn_conv *conv,
@@ -59,6 +63,8 @@ dnnl_status_t ebb_onednn_conv_describe(const ebb_region *region, const ebb_onedn
 /* w may lie so: dense, or in blocks that oneDNN knows. */
 bool ebb_onednn_takes_weights(const ebb_region *region, const ebb_operand *w);
 void ebb_onednn_conv_finish(ebb_onednn_described *described);
+/* The choice computes with images in blocks. */
+bool ebb_onednn_choice_is_blocked(const char *choice);
 /* The other choices: how many, at most `max`. */
 int ebb_onednn_conv_list(const ebb_region *region, const ebb_onednn_conv *conv,
                          const ebb_onednn_state *state, ebb_choice *choices, int max);

@@ -23,6 +23,16 @@ void ebb_onednn_conv_finish(ebb_onednn_described *d)
     dn_desc_finish(&d->x);
 }
 
+/* oneDNN's own layout: channels in blocks of 16. */
+static dnnl_status_t describe_blocked(const ebb_operand *operand, dn_desc *desc)
+{
+    const ebb_shape *shape = &operand->type->shape;
+    dnnl_dims_t dims = { 0 };
+    for (int i = 0; i < shape->rank; i++)
+        dims[i] = shape->dims[i];
+    return dn_desc_tagged(desc, shape->rank, dims, dnnl_f32, dnnl_nChw16c);
+}
+
 static dnnl_status_t describe_image(const ebb_operand *operand, bool channels_last, dn_desc *desc)
 {
     const ebb_shape *shape = &operand->type->shape;
@@ -35,16 +45,6 @@ static dnnl_status_t describe_image(const ebb_operand *operand, bool channels_la
         strides[i] = layout.strides[i];
     }
     return dn_desc_strided(desc, shape->rank, dims, dnnl_f32, strides);
-}
-
-/* oneDNN's own layout: channels in blocks of 16. */
-static dnnl_status_t describe_blocked(const ebb_operand *operand, dn_desc *desc)
-{
-    const ebb_shape *shape = &operand->type->shape;
-    dnnl_dims_t dims = { 0 };
-    for (int i = 0; i < shape->rank; i++)
-        dims[i] = shape->dims[i];
-    return dn_desc_tagged(desc, shape->rank, dims, dnnl_f32, dnnl_nChw16c);
 }
 
 bool ebb_onednn_takes_weights(const ebb_region *region, const ebb_operand *w)
@@ -107,10 +107,10 @@ static bool has_rows(const ebb_onednn_conv *o, const ebb_conv *conv)
 /* With few places in an image oneDNN walks through all weights for each image. One product over all
  * images does not: measured with 2.6.3, 512 to 512 channels at 2x2 are 3.5 times as fast, at 4x4
  * 1.2 times, and at 8x8 slower. */
-static bool prefers_rows(const ebb_onednn_conv *o, const ebb_conv *conv)
+bool ebb_onednn_prefers_rows(const ebb_conv *conv)
 {
     enum { MOST_PLACES = 16, LEAST_CHANNELS = 64, LEAST_ROWS = 64 };
-    return has_rows(o, conv) && conv->w.n_counts <= MOST_PLACES &&
+    return conv->groups == 1 && conv->w.n_taps > 1 && conv->w.n_counts <= MOST_PLACES &&
            conv->channels >= LEAST_CHANNELS && conv->filters >= LEAST_CHANNELS &&
            conv->batch * conv->w.n_counts >= LEAST_ROWS;
 }
@@ -202,12 +202,24 @@ static dnnl_status_t pad_images(const ebb_onednn_conv *o, const ebb_conv *conv,
     return dnnl_success; /* the plain form is there in any case */
 }
 
-static dnnl_status_t describe_operands(const ebb_onednn_conv *o, const ebb_conv *conv, bool blocked,
+static bool lie_last(const ebb_onednn_conv *o)
+{
+    return ebb_onednn_channels_last(o->x) && ebb_onednn_channels_last(o->y);
+}
+
+static bool lie_in_blocks(const ebb_onednn_conv *o)
+{
+    return ebb_onednn_in_blocks(o->x) && ebb_onednn_in_blocks(o->y);
+}
+
+static dnnl_status_t describe_operands(const ebb_onednn_conv *o, const ebb_conv *conv,
                                        ebb_onednn_described *d)
 {
-    const bool last = ebb_onednn_channels_last(o->x) && ebb_onednn_channels_last(o->y);
-    dnnl_status_t status = describe_image(o->x, last, blocked ? &d->plain_x : &d->x);
-    if (status == dnnl_success)
+    const bool last = lie_last(o), blocked = d->by_scratch || lie_in_blocks(o);
+    dnnl_status_t status = dnnl_success;
+    if (!blocked || d->by_scratch)
+        status = describe_image(o->x, last, blocked ? &d->plain_x : &d->x);
+    if (status == dnnl_success && (!blocked || d->by_scratch))
         status = describe_image(o->y, last, blocked ? &d->plain_y : &d->y);
     if (status == dnnl_success && blocked)
         status = describe_blocked(o->x, &d->x);
@@ -236,7 +248,8 @@ static dnnl_status_t describe_conv(const ebb_onednn_conv *o, const ebb_conv *con
     const dnnl_prop_kind_t prop =
         is_forward && (!winograd || is_packed) ? dnnl_forward_inference : dnnl_forward_training;
     d->form = form;
-    dnnl_status_t status = describe_operands(o, conv, ebb_onednn_is_blocked(d), d);
+    d->by_scratch = form != EBB_ONEDNN_PLAIN && !lie_in_blocks(o);
+    dnnl_status_t status = describe_operands(o, conv, d);
     if (status == dnnl_success)
         status = ebb_onednn_epilogue_attr(state, &o->epilogue, &d->attr);
     if (status != dnnl_success)
@@ -318,12 +331,15 @@ static bool describe_fast_product(const ebb_onednn_conv *o, const ebb_conv *conv
 
 /* ---- by way of the blocked layout ---- */
 
+bool ebb_onednn_fits_blocks(const ebb_conv *conv)
+{
+    return conv->w.n == 2 && conv->groups == 1 && conv->channels % EBB_ONEDNN_BLOCK == 0 &&
+           conv->filters % EBB_ONEDNN_BLOCK == 0;
+}
+
 static bool may_be_blocked(const ebb_onednn_conv *o, const ebb_conv *conv)
 {
-    enum { BLOCK = 16 };
-    return conv->w.n == 2 && conv->groups == 1 && conv->channels % BLOCK == 0 &&
-           conv->filters % BLOCK == 0 && ebb_onednn_channels_last(o->x) &&
-           ebb_onednn_channels_last(o->y);
+    return ebb_onednn_fits_blocks(conv) && lie_last(o);
 }
 
 /* Few places with many channels, where pixels lie so far apart that they meet in the cache, are
@@ -370,7 +386,7 @@ static bool describe_blocks(const ebb_onednn_conv *o, const ebb_conv *conv,
 static dnnl_status_t describe_default(const ebb_onednn_conv *o, const ebb_conv *conv,
                                       const ebb_onednn_state *state, ebb_onednn_described *d)
 {
-    if (prefers_rows(o, conv))
+    if (has_rows(o, conv) && ebb_onednn_prefers_rows(conv))
         return describe_rows(o, conv, state, d);
     if (prefers_blocks(o, conv) && describe_blocks(o, conv, state, d))
         return dnnl_success;
@@ -441,8 +457,12 @@ static bool may_be_winograd(const ebb_onednn_conv *o, const ebb_conv *conv)
     const int d = EBB_MAX_SPATIAL - 1;
     return w->n == 2 && conv->groups == 1 && w->window[d] == 3 && w->window[d - 1] == 3 &&
            w->stride[d] == 1 && w->stride[d - 1] == 1 && w->dilation[d] == 1 &&
-           w->dilation[d - 1] == 1 && ebb_onednn_channels_last(o->x) &&
-           ebb_onednn_channels_last(o->y);
+           w->dilation[d - 1] == 1 && (lie_last(o) || lie_in_blocks(o));
+}
+
+bool ebb_onednn_choice_is_blocked(const char *choice)
+{
+    return strcmp(choice, BLOCKED) == 0 || strcmp(choice, WINOGRAD) == 0;
 }
 
 dnnl_status_t ebb_onednn_conv_describe(const ebb_region *region, const ebb_onednn_conv *o,
@@ -469,7 +489,7 @@ int ebb_onednn_conv_list(const ebb_region *region, const ebb_onednn_conv *o,
     const ebb_conv conv = ebb_onednn_conv_read(region);
     choice_list list = { .choices = choices, .max = max };
     ebb_onednn_described d = { 0 };
-    if (has_rows(o, &conv) && !prefers_rows(o, &conv))
+    if (has_rows(o, &conv) && !ebb_onednn_prefers_rows(&conv))
         add_choice(&list, ROWS, false);
     if (may_be_blocked(o, &conv) && !prefers_blocks(o, &conv))
         add_choice(&list, BLOCKED, false);

@@ -14,7 +14,8 @@
 
 #define CONV                                                                                       \
     ebb_onednn_score_conv, ebb_onednn_threads_conv, ebb_onednn_compile_conv,                       \
-        ebb_onednn_layouts_conv, ebb_onednn_choices_conv, ebb_onednn_home_conv
+        ebb_onednn_layouts_conv, ebb_onednn_choice_layouts_conv, ebb_onednn_choices_conv,          \
+        ebb_onednn_home_conv
 static const ebb_onednn_family families[] = {
     { &ebb_op_conv, CONV },
     { &ebb_op_conv_epilogue, CONV },
@@ -22,13 +23,13 @@ static const ebb_onednn_family families[] = {
     { &ebb_op_conv_weight_grad, CONV },
     { &ebb_op_conv_weight_bias_grad, CONV },
     { &ebb_op_matmul, ebb_onednn_score_matmul, ebb_onednn_threads_matmul, ebb_onednn_compile_matmul,
-      NULL, NULL, NULL },
+      NULL, NULL, NULL, NULL },
     { &ebb_op_matmul_epilogue, ebb_onednn_score_matmul, ebb_onednn_threads_matmul,
-      ebb_onednn_compile_matmul, NULL, NULL, NULL },
+      ebb_onednn_compile_matmul, NULL, NULL, NULL, NULL },
     { &ebb_op_softmax, ebb_onednn_score_softmax, ebb_onednn_threads_softmax,
-      ebb_onednn_compile_softmax, NULL, NULL, NULL },
+      ebb_onednn_compile_softmax, NULL, NULL, NULL, NULL },
     { &ebb_op_copy, ebb_onednn_score_copy, ebb_onednn_threads_copy, ebb_onednn_compile_copy, NULL,
-      NULL, NULL },
+      NULL, NULL, NULL },
 };
 
 static const ebb_onednn_family *find_family(const ebb_op *op)
@@ -314,6 +315,22 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
     return family && family->layouts && family->layouts(region, inputs, results);
 }
 
+static bool takes_blocks(const ebb_backend *backend, const ebb_op *op)
+{
+    (void)backend;
+    const ebb_onednn_family *family = find_family(op);
+    return family && family->layouts;
+}
+
+static bool wish_for_choice(const ebb_backend *backend, const ebb_region *region,
+                            const char *choice, ebb_layout *inputs, ebb_layout *results)
+{
+    (void)backend;
+    const ebb_onednn_family *family = find_family(region->op);
+    return family && family->choice_layouts &&
+           family->choice_layouts(region, choice, inputs, results);
+}
+
 static int list_choices(const ebb_backend *backend, const ebb_region *region, ebb_choice *choices,
                         int max)
 {
@@ -388,6 +405,8 @@ const ebb_backend ebb_backend_onednn = {
     .score = score_region,
     .compile = compile_region,
     .layouts = wish_layouts,
+    .takes_blocks = takes_blocks,
+    .choice_layouts = wish_for_choice,
     .home_layout = find_home,
     .choices = list_choices,
     .describe = describe_library,

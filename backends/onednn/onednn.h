@@ -57,6 +57,9 @@ typedef struct ebb_onednn_family {
                           ebb_onednn_state *state, ebb_kernel *kernel);
     /* As in ebb_backend; NULL: no wishes. */
     bool (*layouts)(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
+    /* The same. */
+    bool (*choice_layouts)(const ebb_region *region, const char *choice, ebb_layout *inputs,
+                           ebb_layout *results);
     /* The same; NULL: no choices. The state is as for `compile`. */
     int (*choices)(const ebb_region *region, ebb_onednn_state *state, ebb_choice *choices, int max);
     /* As home_layout of ebb_backend, with a state as for `compile`. For regions with a score. */
@@ -115,6 +118,8 @@ int ebb_onednn_threads_conv(const ebb_region *region);
 ebb_status ebb_onednn_compile_conv(const ebb_region *region, const ebb_compile_env *env,
                                    ebb_onednn_state *state, ebb_kernel *kernel);
 bool ebb_onednn_layouts_conv(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
+bool ebb_onednn_choice_layouts_conv(const ebb_region *region, const char *choice,
+                                    ebb_layout *inputs, ebb_layout *results);
 bool ebb_onednn_home_conv(const ebb_region *region, int input, ebb_onednn_state *state,
                           ebb_layout *layout);
 int ebb_onednn_choices_conv(const ebb_region *region, ebb_onednn_state *state, ebb_choice *choices,

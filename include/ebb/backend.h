@@ -106,16 +106,23 @@ struct ebb_backend {
      * to those that the backend would like best; false: none. Wished layouts fill their memory
      * without gaps, in any order of dimensions, from offset 0. If the score for them is higher than
      * any other, inputs that lie otherwise are copied into them before, and the results have them.
-     * Of the first four backends that have this. A backend with `home_layout` may find blocked
+     * Of the first four backends that have this. A backend that takes blocks may find blocked
      * layouts of inputs, and of results that will be combined with a blocked variable; it keeps
-     * those that it takes, and makes the others dense. */
+     * those that it takes, and changes the others. */
     bool (*layouts)(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
                     ebb_layout *results);
+    /* May be NULL: none. Whether `layouts` may be shown operands of the op in blocks; where not,
+     * they are dense there. */
+    bool (*takes_blocks)(const ebb_backend *backend, const ebb_op *op);
     /* May be NULL. Ways to compute the region other than the one that compile() takes by itself,
      * for the runtime to try: how many, at most `max`. compile() finds the name of one in
      * env->choice, and answers UNSUPPORTED if that is not possible. */
     int (*choices)(const ebb_backend *backend, const ebb_region *region, ebb_choice *choices,
                    int max);
+    /* With `choices` and `layouts`; may be NULL. As `layouts`, for one of the choices and a region
+     * as `layouts` wished it: where the operands should lie for that way. False: as they do. */
+    bool (*choice_layouts)(const ebb_backend *backend, const ebb_region *region, const char *choice,
+                           ebb_layout *inputs, ebb_layout *results);
     /* May be NULL. Input `input` of the region (all dense) is a variable that may lie in the store
      * as it likes: in which layout the backend would best find it. It fills its memory without
      * gaps, perhaps in blocks. False: dense. */

@@ -116,7 +116,7 @@ typedef struct ebb_block {
 /* With blocks, a dimension of 64 in blocks of 16 is split in two, 4 and 16: its stride is that from
  * block to block. What is inside of blocks lies innermost, without gaps, in the order of blocks[],
  * the last one innermost: OIhw16i16o of convolution weights is { {1, 16}, {0, 16} }. Only a backend
- * that has `home_layout` ever sees blocks, and no view rule does. */
+ * that takes blocks (`takes_blocks`) ever sees them, and no view rule does. */
 typedef struct ebb_layout {
     int64_t strides[EBB_MAX_RANK]; /* in elements; 0 repeats, negative runs backwards */
     int64_t offset; /* of element [0,0,..], in elements from the start of the buffer */
@@ -131,6 +131,9 @@ EBB_API bool ebb_layout_is_dense(const ebb_layout *layout, const ebb_shape *shap
 /* [batch, channels, ...] with the channels innermost, as convolutions like it; dense below rank 3.
  */
 EBB_API ebb_layout ebb_layout_channels_last(const ebb_shape *shape);
+/* [batch, channels / block, ..., block]: the same with so many channels in each pixel; they divide
+ * the channels, and the rank is 3 or more. */
+EBB_API ebb_layout ebb_layout_channel_blocks(const ebb_shape *shape, int64_t block);
 /* Elements along `axis` that lie in one block: 1 without blocks. */
 EBB_API int64_t ebb_layout_block(const ebb_layout *layout, int axis);
 /* True if each element lies where it lies in the other one, seen from element [0,0,..]. */
