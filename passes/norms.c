@@ -9,6 +9,7 @@
 #include "ops/batch_norm_epilogue.h"
 #include "passes/constants.h"
 #include "passes/copying.h"
+#include "passes/rematerialize.h"
 
 #include <string.h>
 
@@ -85,6 +86,14 @@ static bool describe_forward(const norms *p, uint32_t id, joined *j)
     return j->end != id;
 }
 
+/* Values that are computed again are read behind the view `after`. */
+static uint32_t behind(const norms *p, uint32_t id)
+{
+    while (is_op(p, id, &ebb_op_after))
+        id = inputs_of(p, id)[0];
+    return id;
+}
+
 /* Of batch_norm_grad(x, scale, select(relu > 0, dy, 0), mean, variance) */
 static bool describe_gradient(const norms *p, uint32_t id, joined *j)
 {
@@ -94,9 +103,10 @@ static bool describe_gradient(const norms *p, uint32_t id, joined *j)
     joined of;
     if (!is_op(p, forward, &ebb_op_batch_norm) || p->records[forward].fate != JOINED ||
         !describe_forward(p, forward, &of) || of.epilogue.epilogue.residual ||
-        of.epilogue.batch_norm.epsilon != attrs->epsilon || of.inputs[0] != inputs[0] ||
-        of.inputs[1] != inputs[1] || inputs[3] != forward + 1 || inputs[4] != forward + 2 ||
-        !is_op(p, select, &ebb_op_select) || p->c.uses[select] != 1)
+        of.epilogue.batch_norm.epsilon != attrs->epsilon ||
+        behind(p, of.inputs[0]) != behind(p, inputs[0]) || of.inputs[1] != inputs[1] ||
+        inputs[3] != forward + 1 || inputs[4] != forward + 2 || !is_op(p, select, &ebb_op_select) ||
+        p->c.uses[select] != 1)
         return false;
     const uint32_t mask = inputs_of(p, select)[0];
     if (!is_op(p, mask, &ebb_op_greater) || inputs_of(p, mask)[0] != of.end ||
