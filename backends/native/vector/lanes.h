@@ -282,7 +282,7 @@ static inline lanes_f64 lanes_exp_f64(lanes_f64 x)
 /* Lane i is values[places[i]], of as many values as there are lanes. */
 static inline lanes_f32 lanes_pick_f32(const float *values, const int32_t *places)
 {
-    lanes_f32 x;
+    lanes_f32 x = { 0 };
 #if defined __AVX512F__
     x = _mm512_permutexvar_ps(_mm512_loadu_si512(places), _mm512_loadu_ps(values));
 #elif defined __AVX2__
@@ -296,7 +296,7 @@ static inline lanes_f32 lanes_pick_f32(const float *values, const int32_t *place
 }
 static inline lanes_f64 lanes_pick_f64(const double *values, const int32_t *places)
 {
-    lanes_f64 x;
+    lanes_f64 x = { 0 };
     for (int i = 0; i < LANES_F64; i++)
         x[i] = values[places[i]];
     return x;
