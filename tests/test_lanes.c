@@ -47,7 +47,7 @@ static ebb_tensor make_places(const ebb_shape *shape, int64_t n_taps)
     ebb_tensor t;
     ck_assert_int_eq(ebb_tensor_init(&t, ebb_type_of(EBB_U8, *shape), NULL), EBB_OK);
     for (int64_t i = 0; i < ebb_shape_elements(shape); i++)
-        ((uint8_t *)t.data)[i] = i % 11 == 5 ? 255 : (uint8_t)(i * 7919 / 3 % n_taps);
+        ((uint8_t *)t.data)[i] = (uint8_t)(i % 11 == 5 ? 255 : i * 7919 / 3 % n_taps);
     return t;
 }
 
