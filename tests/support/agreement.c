@@ -203,6 +203,28 @@ static bool differentiate(checking *k, ebb_interpreter *in, ebb_node y, int orde
     return true;
 }
 
+/* Central differences on a kink converge to the mean of both sides, which nobody has to give:
+ * something between the sides is right there. One-sided differences that come together with smaller
+ * steps are no kink. */
+static bool stands_on_kink(checking *k, ebb_interpreter *in, ebb_node y, int order, double sum,
+                           double scale)
+{
+    double here, left[2], right[2];
+    if (!value_along(k, in, y, order, 0, &here))
+        return false;
+    for (int i = 0; i < 2; i++) {
+        const double h = i ? 1e-6 : 1e-5;
+        double up, down;
+        if (!value_along(k, in, y, order, h, &up) || !value_along(k, in, y, order, -h, &down))
+            return false;
+        left[i] = (here - down) / h;
+        right[i] = (up - here) / h;
+    }
+    const double gap = fabs(right[1] - left[1]), slack = 0.05 * gap;
+    return gap > 1e-4 * scale && gap > 0.5 * fabs(right[0] - left[0]) &&
+           sum >= fmin(left[1], right[1]) - slack && sum <= fmax(left[1], right[1]) + slack;
+}
+
 /* Reverse mode is right if it gives that to which differences converge. Where they converge with no
  * step, a kink or a pole is too near, and they decide nothing. */
 static void compare_derivative(checking *k, ebb_interpreter *in, ebb_node y, int order, double sum,
@@ -230,7 +252,7 @@ static void compare_derivative(checking *k, ebb_interpreter *in, ebb_node y, int
             worst = derivative;
         }
     }
-    if (!decided) {
+    if (!decided || stands_on_kink(k, in, y, order, sum, scale)) {
         k->result.n_undecided[order - 1]++;
         return;
     }

@@ -427,12 +427,30 @@ static bool results_are_tame(const candidate *k, ebb_tensor results[N_EVALUATION
     return true;
 }
 
+/* Without elements nothing shows whether the op is defined at its inputs: they must lie where its
+ * samples do. */
+static bool is_defined(const maker *m, const candidate *k)
+{
+    for (int r = 0; r < k->op->n_results; r++)
+        if (ebb_shape_elements(&k->results[r].shape) > 0)
+            return true;
+    for (int i = 0; i < k->n_inputs; i++) {
+        const ebb_tensor *value = &m->values[k->inputs[i].id];
+        const double low = k->sample->range[i].low, high = k->sample->range[i].high;
+        const bool is_bounded = ebb_dtype_is_float(value->type.dtype) && low < high;
+        for (int64_t e = 0; is_bounded && e < ebb_shape_elements(&value->type.shape); e++)
+            if (!(ebb_tensor_get(value, e) >= low && ebb_tensor_get(value, e) <= high))
+                return false;
+    }
+    return true;
+}
+
 static bool evaluate_candidate(maker *m, const candidate *k)
 {
     ebb_tensor results[N_EVALUATIONS][EBB_MAX_RESULTS];
     memset(results, 0, sizeof results);
     int n_points = m->options->wild ? 1 : N_EVALUATIONS;
-    bool good = true;
+    bool good = m->options->wild || is_defined(m, k);
     for (int p = 0; p < n_points && good; p++)
         good = evaluate_at(m, k, p, results[p]);
     good = good && (m->options->wild || results_are_tame(k, results));
