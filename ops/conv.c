@@ -103,6 +103,21 @@ static ebb_status check_ranks(const ebb_infer *infer, const char *first, const c
     return EBB_OK;
 }
 
+/* The window that w is. Without taps there would be no size of w that its gradient could have. */
+static ebb_status read_window(const ebb_infer *infer, const ebb_shape *w,
+                              const ebb_conv_attrs *attrs, ebb_window *window)
+{
+    char text[EBB_TYPE_TEXT_BYTES];
+    const ebb_window_spec spec = spec_of(attrs);
+    for (int d = 2; d < w->rank; d++)
+        if (w->dims[d] < 1)
+            return ebb_infer_fail(infer, EBB_BAD_SHAPE, "w is %s: no taps in spatial dimension %d",
+                                  ebb_shape_text(w, text), d - 2);
+    *window = (ebb_window){ 0 };
+    read_spatial(w, window->window);
+    return ebb_window_read(infer, &spec, w->rank - 2, window);
+}
+
 static ebb_status check_groups(const ebb_infer *infer, int64_t groups)
 {
     if (groups < 1)
@@ -163,10 +178,8 @@ static ebb_status infer_conv(const ebb_infer *infer)
             return ebb_infer_fail(infer, EBB_BAD_SHAPE, "bias is %s, not [%lld] as w has filters",
                                   ebb_shape_text(&bias->shape, text), (long long)w->dims[0]);
     }
-    ebb_window window = { 0 };
-    const ebb_window_spec spec = spec_of(attrs);
-    read_spatial(w, window.window);
-    status = ebb_window_read(infer, &spec, x->rank - 2, &window);
+    ebb_window window;
+    status = read_window(infer, w, attrs, &window);
     if (!status)
         status = ebb_window_slide(infer, x->dims + 2, false, x, &window);
     return status ? status : fill_result(infer, 0, x->dims[0], w->dims[0], &window, window.count);
@@ -202,10 +215,8 @@ static ebb_status infer_input_grad(const ebb_infer *infer)
                               (long long)dy->dims[1], (long long)w->dims[0]);
     if ((status = check_division(infer, "filters of w", w->dims[0], groups)))
         return status;
-    ebb_window window = { 0 };
-    const ebb_window_spec spec = spec_of(&attrs->conv);
-    read_spatial(w, window.window);
-    if ((status = ebb_window_read(infer, &spec, n, &window)))
+    ebb_window window;
+    if ((status = read_window(infer, w, &attrs->conv, &window)))
         return status;
     int64_t sizes[EBB_MAX_SPATIAL], channels;
     for (int d = 0; d < n; d++) { /* none: the smallest that gives as many places */

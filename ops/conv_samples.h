@@ -86,6 +86,8 @@ static const ebb_sample samples_conv[] = {
       REFUSE(EBB_BAD_SHAPE, "ranks differ: x [1,3,3,3], w [3,3,2]") },
     { TWO(F(3, 3), F(3, 3)),
       REFUSE(EBB_BAD_SHAPE, "x [3,3] has not 1, 2 or 3 spatial dimensions") },
+    { TWO(F(1, 1, 3), F(1, 1, 0)),
+      REFUSE(EBB_BAD_SHAPE, "w is [1,1,0]: no taps in spatial dimension 0") },
     { BIAS(F(1, 1, 3, 3), F(2, 1, 2, 2), F(1)), REFUSE(EBB_BAD_SHAPE, "bias is [1], not [2]") },
     { BIAS(F(1, 1, 3), F(2, 1, 2), EBB_SAMPLE_TYPE(F32, 2)),
       REFUSE(EBB_BAD_DTYPE, "bias is f32, x is f64") },
