@@ -42,14 +42,14 @@ static ebb_status softplus_eval(const ebb_eval *eval)
 static const double sample_x[] = { 0, 1, 1000, -1000 };
 static const double sample_y[] = { 0.6931471805599453, 1.3132616875182228, 1000, 0 };
 static const ebb_sample softplus_samples[] = {
-    { .label = "matrix", .inputs = { EBB_SAMPLE_TYPE(F64, 3, 4) } },
+    { .label = "matrix", .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(F64, 3, 4)) },
     { .label = "known",
-      .inputs = { EBB_SAMPLE_TYPE(F64, 4) },
+      .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(F64, 4)),
       .values = { sample_x },
       .expected = sample_y,
       .source = "log(1 + e^x)" },
     { .label = "integers",
-      .inputs = { EBB_SAMPLE_TYPE(I32, 4) },
+      .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(I32, 4)),
       .error = EBB_BAD_DTYPE,
       .message = "needs floats" },
 };

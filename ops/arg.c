@@ -102,8 +102,9 @@ static const ebb_attr_field arg_fields[] = {
     { IN(F64, 2, 3, 4), AXIS(1) }, { IN(I32, 3, 5), AXIS(1) }, { IN(U8, 3, 5), AXIS(0) },          \
     { IN(F64, 3, 130), AXIS(1) },                                                                  \
     { IN(F64, 3, 0), AXIS(1), .error = EBB_BAD_SHAPE, .message = "axis 1 has size 0" },            \
-    { IN(F64, 3), AXIS(1), .error = EBB_BAD_AXIS, .message = "axis 1 is out of range for rank 1" },\
-    { .inputs = { EBB_SAMPLE_SCALAR(F64) }, AXIS(0), .error = EBB_BAD_AXIS,                        \
+    { IN(F64, 3), AXIS(1), .error = EBB_BAD_AXIS,                                                  \
+      .message = "axis 1 is out of range for rank 1" },                                            \
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(F64)), AXIS(0), .error = EBB_BAD_AXIS,                \
       .message = "a scalar has none" },                                                            \
     { IN(BOOL, 3), AXIS(0), .error = EBB_BAD_DTYPE, .message = "dtype bool is no number" }
 static const ebb_sample samples_argmax[] = {

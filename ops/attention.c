@@ -226,7 +226,7 @@ static const ebb_attr_field attention_fields[] = {
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
 #define F(...) TYPE(F64, __VA_ARGS__)
-#define IN(...) .inputs = { __VA_ARGS__ }
+#define IN(...) .inputs = EBB_INPUTS(__VA_ARGS__)
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define ATTRS(scale, causal) .attrs = &(const ebb_attention_attrs){ scale, causal }
 #define N (-INFINITY)

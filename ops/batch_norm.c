@@ -319,7 +319,7 @@ static const ebb_attr_field batch_norm_fields[] = {
 
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
-#define IN(...) .inputs = { __VA_ARGS__ }
+#define IN(...) .inputs = EBB_INPUTS(__VA_ARGS__)
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define EPSILON(epsilon) .attrs = &(const ebb_batch_norm_attrs){ epsilon }
 #define F(...) TYPE(F64, __VA_ARGS__)
@@ -347,7 +347,7 @@ static const ebb_attr_field batch_norm_fields[] = {
     { X(TYPE(I64, 2, 3), F(3)), EPSILON(1), .error = EBB_BAD_DTYPE,                                \
       .message = "dtype i64 is not one of f64, f32" }
 /* Variances are positive. */
-#define VARIANCE_RANGE .range = { [4] = { 0.5, 3, 0, 0 } }
+#define VARIANCE_RANGE .range = EBB_RANGES([4] = { 0.5, 3, 0, 0 })
 #define X_TRAINING(x, scale) IN(x, scale, scale)
 #define X_INFERENCE(x, scale) IN(x, scale, scale, scale, scale), VARIANCE_RANGE
 #define X_GRADIENT(x, scale) IN(x, scale, x, scale, scale), VARIANCE_RANGE

@@ -124,7 +124,7 @@ static const ebb_attr_field gradient_fields[] = {
 
 /* clang-format off */
 #define F(...) EBB_SAMPLE_TYPE(F64, __VA_ARGS__)
-#define IN(n, ...) .n_inputs = n, .inputs = { __VA_ARGS__ }
+#define IN(n, ...) .n_inputs = n, .inputs = EBB_INPUTS(__VA_ARGS__)
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define ATTRS(epsilon, residual, relu)                                                             \
     .attrs = &(const ebb_batch_norm_epilogue_attrs){ { epsilon }, { residual, relu } }
@@ -133,8 +133,8 @@ static const ebb_attr_field gradient_fields[] = {
 #define FAR_FROM_0                                                                                 \
     { -2, 2, 0.6, 0 }, { -1.5, 1.5, 0.5, 0 }, [3] = { -0.2, 0.2, 0, 0 }, [4] = { 0.5, 3, 0, 0 },   \
     [5] = { -0.02, 0.02, 0, 0 }
-#define OFFSET_RANGES .range = { FAR_FROM_0 }
-#define INFERENCE_RANGES .range = { FAR_FROM_0, [2] = { -0.02, 0.02, 0, 0 } }
+#define OFFSET_RANGES .range = EBB_RANGES(FAR_FROM_0)
+#define INFERENCE_RANGES .range = EBB_RANGES(FAR_FROM_0, [2] = { -0.02, 0.02, 0, 0 })
 #define PAPER "Ioffe & Szegedy 2015, algorithm 1, by hand"
 
 static const ebb_sample samples_batch_norm_epilogue[] = {

@@ -115,7 +115,7 @@ static const ebb_attr_field cast_fields[] = {
 
 /* clang-format off */
 #define TO(dtype) .attrs = &(const ebb_cast_attrs){ EBB_##dtype }
-#define IN(dtype, ...) .inputs = { EBB_SAMPLE_TYPE(dtype, __VA_ARGS__) }
+#define IN(dtype, ...) .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(dtype, __VA_ARGS__))
 #define VALUES(...) .values = { (const double[]){ __VA_ARGS__ } }
 #define EXPECTED(...) .expected = (const double[]){ __VA_ARGS__ }, .source = "by the definition"
 #define FROM(dtype)                                                                                \
@@ -125,7 +125,7 @@ static const ebb_sample samples_cast[] = {
     FROM(I64), FROM(I32), FROM(U8), FROM(BOOL),
     { IN(F64, 7), TO(I64) }, { IN(F64, 7), TO(I32) }, { IN(F64, 7), TO(U8) },
     { IN(F64, 7), TO(BOOL) },
-    { .inputs = { EBB_SAMPLE_SCALAR(F64) }, TO(F64) }, { IN(F64, 0), TO(F64) },
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(F64)), TO(F64) }, { IN(F64, 0), TO(F64) },
     { IN(F64, 1), TO(F64) },
     { IN(F64, 7), TO(F64) }, { IN(F64, 17), TO(F64) }, { IN(F64, 3, 300), TO(F64) },
     { IN(F64, 2, 0, 4), TO(F64) }, { IN(F64, 2, 3, 1, 7), TO(F64) },

@@ -68,31 +68,34 @@ static const ebb_attr_field epilogue_fields[] = {
 #define THEN(residual, relu) .epilogue = { residual, relu }
 #define ONE { 1, { 1 } }
 /* Small, so that some are below 0. */
-#define SMALL .range = { { -0.5, 0.5, 0, 0 }, { -0.5, 0.5, 0, 0 } }
+#define SMALL .range = EBB_RANGES({ -0.5, 0.5, 0, 0 }, { -0.5, 0.5, 0, 0 })
 static const ebb_sample samples[] = {
-    { .label = "vector", .n_inputs = 4, .inputs = { F(1, 1, 3), F(1, 1, 2), F(1), F(1, 1, 2) },
+    { .label = "vector", .n_inputs = 4,
+      .inputs = EBB_INPUTS(F(1, 1, 3), F(1, 1, 2), F(1), F(1, 1, 2)),
       ATTRS(THEN(true, true)),
       .values = { LIST(1, 2, 3), LIST(1, -1), LIST(3), LIST(10, -2.5) },
       .expected = LIST(12, 0), .source = "by the definition" },
-    { .n_inputs = 2, .inputs = { F(2, 3, 5, 4), F(4, 3, 3, 2) } },
-    { .n_inputs = 3, .inputs = { F(2, 3, 5, 4), F(4, 3, 3, 3), F(4) },
+    { .n_inputs = 2, .inputs = EBB_INPUTS(F(2, 3, 5, 4), F(4, 3, 3, 2)) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(2, 3, 5, 4), F(4, 3, 3, 3), F(4)),
       SMALL, ATTRS(.conv = { .padding = ONE }, THEN(false, true)) },
-    { .n_inputs = 3, .inputs = { F(2, 3, 5, 4), F(4, 3, 3, 3), F(2, 4, 3, 2) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(2, 3, 5, 4), F(4, 3, 3, 3), F(2, 4, 3, 2)),
       SMALL, ATTRS(THEN(true, true)) },
-    { .n_inputs = 4, .inputs = { F(1, 2, 5), F(2, 2, 3), F(2), F(1, 2, 5) },
+    { .n_inputs = 4, .inputs = EBB_INPUTS(F(1, 2, 5), F(2, 2, 3), F(2), F(1, 2, 5)),
       ATTRS(.conv = { .padding = ONE }, THEN(true, false)) },
-    { .n_inputs = 3, .inputs = { F(2, 4, 5, 5), F(6, 2, 3, 3), F(2, 6, 3, 3) }, SMALL,
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(2, 4, 5, 5), F(6, 2, 3, 3), F(2, 6, 3, 3)), SMALL,
       ATTRS(.conv = { .groups = 2 }, THEN(true, false)) },
-    { .n_inputs = 2, .inputs = { F(1, 2, 3, 3), F(3, 2, 1, 1) }, SMALL,
+    { .n_inputs = 2, .inputs = EBB_INPUTS(F(1, 2, 3, 3), F(3, 2, 1, 1)), SMALL,
       ATTRS(THEN(false, true)) },
-    { .n_inputs = 3, .inputs = { F(1, 2, 3, 4, 3), F(2, 2, 2, 2, 2), F(2) }, SMALL,
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(1, 2, 3, 4, 3), F(2, 2, 2, 2, 2), F(2)), SMALL,
       ATTRS(.conv = { .stride = { 1, { 2 } } }, THEN(false, true)) },
-    { .n_inputs = 4, .inputs = { F(2, 3, 4, 4), F(3, 3, 1, 1), F(3), F(2, 3, 4, 4) }, SMALL,
+    { .n_inputs = 4, .inputs = EBB_INPUTS(F(2, 3, 4, 4), F(3, 3, 1, 1), F(3), F(2, 3, 4, 4)), SMALL,
       ATTRS(THEN(true, true)) },
-    { .n_inputs = 2, .inputs = { F(2, 2, 6), F(3, 2, 2) }, ATTRS(.conv = { .dilation = { 1, { 3 } } }) },
-    { .n_inputs = 3, .inputs = { F(1, 2, 5), F(2, 2, 3), F(1, 2, 5) }, ATTRS(THEN(true, false)),
+    { .n_inputs = 2, .inputs = EBB_INPUTS(F(2, 2, 6), F(3, 2, 2)),
+      ATTRS(.conv = { .dilation = { 1, { 3 } } }) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(1, 2, 5), F(2, 2, 3), F(1, 2, 5)),
+      ATTRS(THEN(true, false)),
       .error = EBB_BAD_SHAPE, .message = "the residual is f64[1,2,5], the result f64[1,2,3]" },
-    { .n_inputs = 2, .inputs = { F(1, 2, 5), F(2, 2, 3) }, ATTRS(THEN(true, false)),
+    { .n_inputs = 2, .inputs = EBB_INPUTS(F(1, 2, 5), F(2, 2, 3)), ATTRS(THEN(true, false)),
       .error = EBB_BAD_ARGUMENT, .message = "2 inputs; it takes x, w, perhaps bias, and the" },
 };
 /* clang-format on */

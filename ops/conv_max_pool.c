@@ -141,7 +141,7 @@ static const ebb_attr_field fields[] = {
 #define ATTRS(...) .attrs = &(const ebb_conv_max_pool_attrs){ __VA_ARGS__ }
 #define POOL(n) .pool = { .window = INTS(n) }
 #define PADDED(n) .conv = { .padding = INTS(n) }
-#define IN(n, ...) .n_inputs = n, .no_gradient = true, .inputs = { __VA_ARGS__ }
+#define IN(n, ...) .n_inputs = n, .no_gradient = true, .inputs = EBB_INPUTS(__VA_ARGS__)
 /* A small change of x may make another place the largest: gradients are those of the parts. */
 static const ebb_sample samples[] = {
     /* conv: 4 8 14, 18 22 8, -3 7 2 */

@@ -7,8 +7,8 @@
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define INTS(...) { (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), { __VA_ARGS__ } }
 #define NONE { 0, { 0 } }
-#define TWO(a, b) .n_inputs = 2, .inputs = { a, b }
-#define BIAS(a, b, c) .n_inputs = 3, .inputs = { a, b, c }
+#define TWO(a, b) .n_inputs = 2, .inputs = EBB_INPUTS(a, b)
+#define BIAS(a, b, c) .n_inputs = 3, .inputs = EBB_INPUTS(a, b, c)
 /* stride, padding, dilation, groups */
 #define ATTRS(...) .attrs = &(const ebb_conv_attrs){ __VA_ARGS__ }
 #define GRAD(sizes, ...) .attrs = &(const ebb_conv_grad_attrs){ { __VA_ARGS__ }, INTS sizes }
@@ -18,7 +18,8 @@
 #define BOOK_X 1, 2, 3, 0, 0, 1, 2, 3, 3, 0, 1, 2, 2, 3, 0, 1
 #define BOOK_W 2, 0, 1, 0, 1, 2, 1, 0, 2
 #define BOOK_7                                                                                     \
-    1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0,\
+    1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3,   \
+    0,                                                                                             \
         1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1
 
 static const ebb_sample samples_conv[] = {
@@ -95,7 +96,7 @@ static const ebb_sample samples_conv[] = {
       REFUSE(EBB_BAD_DTYPE, "dtypes differ: f64, f32") },
     { TWO(EBB_SAMPLE_TYPE(I64, 1, 1, 3), EBB_SAMPLE_TYPE(I64, 2, 1, 2)),
       REFUSE(EBB_BAD_DTYPE, "dtype i64 is not one of f64, f32") },
-    { .n_inputs = 1, .inputs = { F(1, 1, 3) },
+    { .n_inputs = 1, .inputs = EBB_INPUTS(F(1, 1, 3)),
       REFUSE(EBB_BAD_ARGUMENT, "1 inputs; it takes x, w") },
     { TWO(F(2147483648, 1, 1, 1), F(1, 1, 1, 1)), ATTRS(NONE, INTS(2147483647), NONE, 0),
       REFUSE(EBB_BAD_SHAPE, "too many elements") },

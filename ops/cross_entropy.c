@@ -279,13 +279,14 @@ static const ebb_attr_field loss_fields[] = {
 
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
-#define IN(...) .inputs = { __VA_ARGS__ }
+#define IN(...) .inputs = EBB_INPUTS(__VA_ARGS__)
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define GIVEN(...) .values = { __VA_ARGS__ }
 #define ATTRS(reduction, smoothing, ignore, index)                                                 \
     .attrs = &(const ebb_cross_entropy_attrs){ EBB_REDUCTION_##reduction, smoothing, ignore, index }
 #define LABELS(batch, classes, dtype)                                                              \
-    IN(TYPE(F64, batch, classes), TYPE(dtype, batch)), .range = { [1] = { 0, classes, 0, 0 } }
+    IN(TYPE(F64, batch, classes), TYPE(dtype, batch)),                                             \
+    .range = EBB_RANGES([1] = { 0, classes, 0, 0 })
 #define ROWS(batch, classes) IN(TYPE(F64, batch, classes), TYPE(F64, batch, classes))
 #define SIMPLE_NET "Saitoh 2016, 4.4.2, without its 1e-7 in the logarithm, evaluated with 30 digits"
 #define LN2 0.6931471805599453
@@ -366,10 +367,10 @@ static const ebb_sample samples_plain[] = {
 
 #define WEIGHTED(dtype, batch, classes)                                                            \
     IN(TYPE(F64, batch, classes), TYPE(dtype, batch), TYPE(F64, classes)),                         \
-    .range = { [1] = { 0, classes, 0, 0 }, [2] = { 0.5, 2, 0, 0 } }
+    .range = EBB_RANGES([1] = { 0, classes, 0, 0 }, [2] = { 0.5, 2, 0, 0 })
 #define WEIGHTED_ROWS(batch, classes)                                                              \
     IN(TYPE(F64, batch, classes), TYPE(F64, batch, classes), TYPE(F64, classes)),                  \
-    .range = { [1] = { 0, 1, 0, 0 }, [2] = { 0.5, 2, 0, 0 } }
+    .range = EBB_RANGES([1] = { 0, 1, 0, 0 }, [2] = { 0.5, 2, 0, 0 })
 #define WEIGHTED_GIVEN IN(TYPE(F64, 2, 2), TYPE(I64, 2), TYPE(F64, 2))
 static const ebb_sample samples_weighted[] = {
     { WEIGHTED(I64, 1, 3) }, { WEIGHTED(I32, 7, 5) }, { WEIGHTED(U8, 17, 10) },

@@ -94,7 +94,7 @@ static const ebb_sample samples_cumsum[] = {
     { IN(I32, 3, 5), SUMS(0, true, true), DRAWN(-9, 9, 0) },
     { IN(F64, 2), SUMS(1, false, false), .error = EBB_BAD_AXIS,
       .message = "axis 1 is out of range for rank 1" },
-    { .inputs = { EBB_SAMPLE_SCALAR(F64) }, SUMS(0, false, false), .error = EBB_BAD_AXIS,
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(F64)), SUMS(0, false, false), .error = EBB_BAD_AXIS,
       .message = "a scalar has none" },
     { IN(BOOL, 2), SUMS(0, false, false), .error = EBB_BAD_DTYPE,
       .message = "dtype bool is no number" },

@@ -115,7 +115,8 @@ static const ebb_attr_field dropout_fields[] = {
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
 #define SCALAR EBB_SAMPLE_SCALAR
-#define IN(type) .inputs = { type, SCALAR(I64) }, .range = { [1] = { 0, 1e15, 0, 0 } }
+#define IN(type) .inputs = EBB_INPUTS(type, SCALAR(I64)),                                          \
+    .range = EBB_RANGES([1] = { 0, 1e15, 0, 0 })
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define ATTRS(...) .attrs = &(const ebb_dropout_attrs){ __VA_ARGS__ }
 /* Key 0, counter 0: words 6627e8d5 e169c58d bc57ac4c 9b00dbd8, of which 24 bits each are the
@@ -135,11 +136,11 @@ static const ebb_sample samples_dropout[] = {
       .expected = LIST(0, 6, 9, 12), .source = PHILOX },
     { IN(TYPE(F64, 2)), ATTRS(0.5, 0, 0, false), .values = { LIST(NAN, INFINITY), LIST(0) },
       .expected = LIST(0, INFINITY), .no_gradient = true, .source = PHILOX },
-    { .inputs = { TYPE(I64, 3), SCALAR(I64) }, .error = EBB_BAD_DTYPE,
+    { .inputs = EBB_INPUTS(TYPE(I64, 3), SCALAR(I64)), .error = EBB_BAD_DTYPE,
       .message = "dtype i64 is not one of f64, f32" },
-    { .inputs = { TYPE(F64, 3), SCALAR(I32) }, .error = EBB_BAD_DTYPE,
+    { .inputs = EBB_INPUTS(TYPE(F64, 3), SCALAR(I32)), .error = EBB_BAD_DTYPE,
       .message = "the counter is i32, not i64" },
-    { .inputs = { TYPE(F64, 3), TYPE(I64, 1) }, .error = EBB_BAD_SHAPE,
+    { .inputs = EBB_INPUTS(TYPE(F64, 3), TYPE(I64, 1)), .error = EBB_BAD_SHAPE,
       .message = "the counter is no scalar" },
     { IN(TYPE(F64, 3)), ATTRS(1.5, 0, 0, false), .error = EBB_BAD_ATTRIBUTE,
       .message = "ratio 1.5 is not in 0..1" },

@@ -126,7 +126,7 @@ static const ebb_attr_field fields_LIMITS[] = {
 #define VALUES_ALPHA alpha
 #define VALUES_LIMITS low, high
 #define REFUSED(attrs_struct, text, ...)                                                           \
-    { .inputs = { TYPE(F64, 3) }, .attrs = &(const attrs_struct){ __VA_ARGS__ },                   \
+    { .inputs = EBB_INPUTS(TYPE(F64, 3)), .attrs = &(const attrs_struct){ __VA_ARGS__ },           \
       .error = EBB_BAD_ATTRIBUTE, .message = text }
 #define REFUSED_ALPHA                                                                              \
     REFUSED(ebb_alpha_attrs, "alpha nan is not finite", NAN),                                      \
@@ -264,13 +264,16 @@ static ebb_node emit_binary(const ebb_op *op, ebb_node a, ebb_node b)
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
 #define SCALAR EBB_SAMPLE_SCALAR
-#define PLAIN(low, high, ...) { .inputs = { __VA_ARGS__ }, .range = { { low, high, 0, 0 } } }
+#define PLAIN(low, high, ...) { .inputs = EBB_INPUTS(__VA_ARGS__),                                 \
+    .range = EBB_RANGES({ low, high, 0, 0 }) }
 #define DRAWN(parameters, low, high, gap, step, ...)                                               \
-    { .attrs = parameters, .inputs = { __VA_ARGS__ }, .range = { { low, high, gap, step } } }
+    { .attrs = parameters, .inputs = EBB_INPUTS(__VA_ARGS__),                                      \
+      .range = EBB_RANGES({ low, high, gap, step }) }
 
 /* A known value may stand on a kink. */
 #define KNOWN(parameters, step, x0, y0)                                                            \
-    { .attrs = parameters, .inputs = { SCALAR(F64) }, .values = { (const double[]){ x0 } },        \
+    { .attrs = parameters, .inputs = EBB_INPUTS(SCALAR(F64)),                                      \
+      .values = { (const double[]){ x0 } },                                                        \
       .expected = (const double[]){ y0 }, .tolerance = 1e-15, .source = KNOWN_SOURCE,              \
       .no_gradient = (step) != 0 }
 #define UNARY_FLOATS(attrs, low, high, gap, step, x0, y0)                                          \
@@ -288,7 +291,7 @@ static ebb_node emit_binary(const ebb_op *op, ebb_node a, ebb_node b)
     DRAWN(attrs, 0, 256, 0, 0, TYPE(U8, 17)), DRAWN(attrs, -9, 9, 0, 0, SCALAR(I64)),              \
     DRAWN(attrs, -9, 9, 0, 0, TYPE(I32, 0))
 #define UNARY_REFUSES(type, text)                                                                  \
-    { .inputs = { TYPE(type, 3) }, .error = EBB_BAD_DTYPE, .message = text }
+    { .inputs = EBB_INPUTS(TYPE(type, 3)), .error = EBB_BAD_DTYPE, .message = text }
 #define UNARY_SAMPLES_FLOATS(attrs, ...)                                                           \
     UNARY_FLOATS(attrs, __VA_ARGS__), UNARY_REFUSES(I64, "dtype i64 is not one of f64, f32")
 #define UNARY_SAMPLES_NUMBERS(attrs, ...)                                                          \
@@ -297,17 +300,18 @@ static ebb_node emit_binary(const ebb_op *op, ebb_node a, ebb_node b)
 #define UNARY_SAMPLES_BOOLS(attrs, low, high, gap, step, x0, y0)                                   \
     PLAIN(0, 2, SCALAR(BOOL)), PLAIN(0, 2, TYPE(BOOL, 0)), PLAIN(0, 2, TYPE(BOOL, 1)),             \
     PLAIN(0, 2, TYPE(BOOL, 7)), PLAIN(0, 2, TYPE(BOOL, 17)), PLAIN(0, 2, TYPE(BOOL, 2, 3)),        \
-    { .inputs = { SCALAR(BOOL) }, .values = { (const double[]){ x0 } },                            \
+    { .inputs = EBB_INPUTS(SCALAR(BOOL)), .values = { (const double[]){ x0 } },                    \
       .expected = (const double[]){ y0 }, .source = KNOWN_SOURCE },                                \
     UNARY_REFUSES(F64, "dtype f64 is not one of bool")
 /* Central differences see the function, not the gradient that is stopped: of no use here. */
-#define STOPPED(...) { .inputs = { __VA_ARGS__ }, .no_gradient = true }
+#define STOPPED(...) { .inputs = EBB_INPUTS(__VA_ARGS__), .no_gradient = true }
 #define UNARY_SAMPLES_ANY(attrs, low, high, gap, step, x0, y0)                                     \
     STOPPED(SCALAR(F64)), STOPPED(TYPE(F64, 0)), STOPPED(TYPE(F64, 7)), STOPPED(TYPE(F64, 2, 17)), \
     UNARY_INTEGERS(NULL), PLAIN(0, 2, TYPE(BOOL, 17))
 
 #define TWO(la, ha, lb, hb, gap, ...)                                                              \
-    { .inputs = { __VA_ARGS__ }, .range = { { la, ha, gap, 0 }, { lb, hb, gap, 0 } } }
+    { .inputs = EBB_INPUTS(__VA_ARGS__),                                                           \
+      .range = EBB_RANGES({ la, ha, gap, 0 }, { lb, hb, gap, 0 }) }
 #define BINARY_FLOATS(la, ha, lb, hb, gap)                                                         \
     TWO(la, ha, lb, hb, gap, SCALAR(F64), SCALAR(F64)),                                            \
     TWO(la, ha, lb, hb, gap, TYPE(F64, 0), TYPE(F64, 0)),                                          \
@@ -329,17 +333,17 @@ static ebb_node emit_binary(const ebb_op *op, ebb_node a, ebb_node b)
     TWO(0, 2, 0, 2, 0, TYPE(BOOL, 17), TYPE(BOOL, 17)),                                            \
     TWO(0, 2, 0, 2, 0, TYPE(BOOL, 3, 5), TYPE(BOOL, 3, 5))
 #define BINARY_KNOWN(dtype, a0, b0, y0)                                                            \
-    { .inputs = { SCALAR(dtype), SCALAR(dtype) }, .no_gradient = true,                             \
+    { .inputs = EBB_INPUTS(SCALAR(dtype), SCALAR(dtype)), .no_gradient = true,                     \
       .values = { (const double[]){ a0 }, (const double[]){ b0 } },                                \
       .expected = (const double[]){ y0 }, .tolerance = 1e-15, .source = KNOWN_SOURCE }
 #define BINARY_REFUSES(good, bad, text)                                                            \
-    { .inputs = { TYPE(good, 2, 3), TYPE(good, 3, 2) }, .error = EBB_BAD_SHAPE,                    \
+    { .inputs = EBB_INPUTS(TYPE(good, 2, 3), TYPE(good, 3, 2)), .error = EBB_BAD_SHAPE,            \
       .message = "shapes do not broadcast: [2,3], [3,2]" },                                        \
-    { .inputs = { TYPE(good, 1, 3), TYPE(good, 2, 3) }, .error = EBB_BAD_SHAPE,                    \
+    { .inputs = EBB_INPUTS(TYPE(good, 1, 3), TYPE(good, 2, 3)), .error = EBB_BAD_SHAPE,            \
       .message = "shapes differ: [1,3], [2,3]" },                                                  \
-    { .inputs = { TYPE(good, 3), TYPE(I32, 3) }, .error = EBB_BAD_DTYPE,                           \
+    { .inputs = EBB_INPUTS(TYPE(good, 3), TYPE(I32, 3)), .error = EBB_BAD_DTYPE,                   \
       .message = "dtypes differ" },                                                                \
-    { .inputs = { TYPE(bad, 3), TYPE(bad, 3) }, .error = EBB_BAD_DTYPE, .message = text }
+    { .inputs = EBB_INPUTS(TYPE(bad, 3), TYPE(bad, 3)), .error = EBB_BAD_DTYPE, .message = text }
 
 #define BINARY_SAMPLES_FLOATS BINARY_REFUSES(F64, I64, "dtype i64 is not one of f64, f32")
 #define BINARY_SAMPLES_NUMBERS                                                                     \
@@ -458,24 +462,24 @@ ebb_node(ebb_select)(ebb_node condition, ebb_node a, ebb_node b)
 
 /* clang-format off */
 #define THREE(dtype, ...)                                                                          \
-    { .inputs = { TYPE(BOOL, __VA_ARGS__), TYPE(dtype, __VA_ARGS__),                               \
-                  TYPE(dtype, __VA_ARGS__) } }
+    { .inputs = EBB_INPUTS(TYPE(BOOL, __VA_ARGS__), TYPE(dtype, __VA_ARGS__),                      \
+                  TYPE(dtype, __VA_ARGS__)) }
 static const ebb_sample samples_select[] = {
-    { .inputs = { SCALAR(BOOL), SCALAR(F64), SCALAR(F64) } },
+    { .inputs = EBB_INPUTS(SCALAR(BOOL), SCALAR(F64), SCALAR(F64)) },
     THREE(F64, 0), THREE(F64, 1), THREE(F64, 7), THREE(F64, 17), THREE(F64, 3, 5),
     THREE(F64, 2, 3, 1, 7),
     THREE(I64, 7), THREE(I32, 2, 3), THREE(U8, 17), THREE(BOOL, 5),
-    { .inputs = { TYPE(BOOL, 4), TYPE(F64, 4), TYPE(F64, 4) },
+    { .inputs = EBB_INPUTS(TYPE(BOOL, 4), TYPE(F64, 4), TYPE(F64, 4)),
       .values = { (const double[]){ 1, 0, 0, 1 }, (const double[]){ 1, 2, 3, 4 },
         (const double[]){ 5, 6, 7, 8 } },
       .expected = (const double[]){ 1, 6, 7, 4 }, .source = "by the definition" },
-    { .inputs = { TYPE(F64, 3), TYPE(F64, 3), TYPE(F64, 3) }, .error = EBB_BAD_DTYPE,
+    { .inputs = EBB_INPUTS(TYPE(F64, 3), TYPE(F64, 3), TYPE(F64, 3)), .error = EBB_BAD_DTYPE,
       .message = "the condition is f64, not bool" },
-    { .inputs = { TYPE(BOOL, 3), TYPE(F64, 3), TYPE(F32, 3) }, .error = EBB_BAD_DTYPE,
+    { .inputs = EBB_INPUTS(TYPE(BOOL, 3), TYPE(F64, 3), TYPE(F32, 3)), .error = EBB_BAD_DTYPE,
       .message = "dtypes differ" },
-    { .inputs = { TYPE(BOOL, 2), TYPE(F64, 3), TYPE(F64, 3) }, .error = EBB_BAD_SHAPE,
+    { .inputs = EBB_INPUTS(TYPE(BOOL, 2), TYPE(F64, 3), TYPE(F64, 3)), .error = EBB_BAD_SHAPE,
       .message = "shapes differ: condition [2], values [3]" },
-    { .inputs = { TYPE(BOOL, 3), TYPE(F64, 3), TYPE(F64, 2) }, .error = EBB_BAD_SHAPE,
+    { .inputs = EBB_INPUTS(TYPE(BOOL, 3), TYPE(F64, 3), TYPE(F64, 2)), .error = EBB_BAD_SHAPE,
       .message = "shapes do not broadcast: [3], [2]" },
 };
 /* clang-format on */

@@ -236,12 +236,12 @@ static const int32_t values[] = { 2, 3, 4, 5, 6, 7, 8, 9 };
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define PROGRAM(inputs, list, n, result_list) .attrs = &(const ebb_fused_attrs){                   \
     &(const ebb_program){ inputs, COUNT(list), n, list, result_list } }
-#define DRAWN(n, ...) { .n_inputs = 2, .inputs = { __VA_ARGS__, __VA_ARGS__ },                     \
-    PROGRAM(2, chain, n, values),                                  \
-    .range = { { 0.5, 2, 0, 0 }, { 0.5, 2, 0, 0 } } } /* nothing cancels */
-#define TWO .n_inputs = 2, .inputs = { TYPE(F64, 3), TYPE(F64, 3) }
+#define DRAWN(n, ...) { .n_inputs = 2, .inputs = EBB_INPUTS(__VA_ARGS__, __VA_ARGS__),             \
+    PROGRAM(2, chain, n, values),                                                                  \
+    .range = EBB_RANGES({ 0.5, 2, 0, 0 }, { 0.5, 2, 0, 0 }) } /* nothing cancels */
+#define TWO .n_inputs = 2, .inputs = EBB_INPUTS(TYPE(F64, 3), TYPE(F64, 3))
 #define SAMPLES(n, ...)                                                                            \
-    { .n_inputs = 2, .inputs = { SCALAR(F64), SCALAR(F64) }, PROGRAM(2, chain, n, values),         \
+    { .n_inputs = 2, .inputs = EBB_INPUTS(SCALAR(F64), SCALAR(F64)), PROGRAM(2, chain, n, values), \
       .values = { LIST(1.5), LIST(2) }, .expected = LIST(__VA_ARGS__),                             \
       .source = "by the definition" },                                                             \
     DRAWN(n, SCALAR(F64)), DRAWN(n, TYPE(F64, 0)), DRAWN(n, TYPE(F64, 1)),                         \
@@ -250,7 +250,7 @@ static const int32_t values[] = { 2, 3, 4, 5, 6, 7, 8, 9 };
 
 static const ebb_sample samples_1[] = {
     SAMPLES(1, 3),
-    { .n_inputs = 2, .inputs = { TYPE(F64, 3), TYPE(F64, 3) },
+    { .n_inputs = 2, .inputs = EBB_INPUTS(TYPE(F64, 3), TYPE(F64, 3)),
       PROGRAM(2, masked, 1, (const int32_t[]){ 5 }),
       .values = { LIST(1, 3, 2), LIST(2, 1, 2) }, .expected = LIST(1, 1, 2),
       .source = "by the definition", .no_gradient = true },
@@ -272,9 +272,9 @@ static const ebb_sample samples_1[] = {
       .message = "result 0 is $10, no instruction" },
     { TWO, .attrs = &(const ebb_fused_attrs){ &(const ebb_program){ 2, 0, 1, chain, values } },
       .error = EBB_BAD_ATTRIBUTE, .message = "0 instructions" },
-    { .n_inputs = 2, .inputs = { TYPE(F64, 3), TYPE(F64, 4) }, PROGRAM(2, chain, 1, values),
+    { .n_inputs = 2, .inputs = EBB_INPUTS(TYPE(F64, 3), TYPE(F64, 4)), PROGRAM(2, chain, 1, values),
       .error = EBB_BAD_SHAPE, .message = "shapes differ: [3], [4]" },
-    { .n_inputs = 2, .inputs = { TYPE(F64, 3), TYPE(I64, 3) }, PROGRAM(2, chain, 1, values),
+    { .n_inputs = 2, .inputs = EBB_INPUTS(TYPE(F64, 3), TYPE(I64, 3)), PROGRAM(2, chain, 1, values),
       .error = EBB_BAD_DTYPE, .message = "$2, mul: dtypes differ" },
 };
 static const ebb_sample samples_2[] = {

@@ -91,7 +91,7 @@ static const ebb_attr_field group_norm_fields[] = {
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
 #define F(...) TYPE(F64, __VA_ARGS__)
-#define IN(x, scale) .inputs = { x, scale, scale }
+#define IN(x, scale) .inputs = EBB_INPUTS(x, scale, scale)
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define ATTRS(...) .attrs = &(const ebb_group_norm_attrs){ __VA_ARGS__ }
 static const ebb_sample samples_group_norm[] = {
@@ -114,7 +114,7 @@ static const ebb_sample samples_group_norm[] = {
       .message = "[4] is not [batch,channels,...]" },
     { IN(F(2, 4), F(2)), ATTRS(2, 1), .error = EBB_BAD_SHAPE,
       .message = "scale is [2], not [4] as the channels of x" },
-    { .inputs = { F(2, 4), F(4), F(2, 4) }, ATTRS(2, 1), .error = EBB_BAD_SHAPE,
+    { .inputs = EBB_INPUTS(F(2, 4), F(4), F(2, 4)), ATTRS(2, 1), .error = EBB_BAD_SHAPE,
       .message = "shift is [2,4], not [4] as the channels of x" },
     { IN(F(2, 4), F(4)), ATTRS(2, -1), .error = EBB_BAD_ATTRIBUTE,
       .message = "epsilon -1 is negative or not finite" },

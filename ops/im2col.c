@@ -205,7 +205,7 @@ static const ebb_attr_field col2im_fields[] = {
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define INTS(...) { (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), { __VA_ARGS__ } }
 #define NONE { 0, { 0 } }
-#define IN(a) .inputs = { a }
+#define IN(a) .inputs = EBB_INPUTS(a)
 /* window, stride, padding, dilation */
 #define ATTRS(...) .attrs = &(const ebb_im2col_attrs){ __VA_ARGS__ }
 #define BACK(shape, ...) .attrs = &(const ebb_col2im_attrs){ { __VA_ARGS__ }, INTS shape }

@@ -196,13 +196,13 @@ static const ebb_attr_field one_hot_fields[] = {
 
 /* clang-format off */
 #define ONE_HOT(depth, dtype) .attrs = &(const ebb_one_hot_attrs){ depth, EBB_##dtype }
-#define IN(dtype, ...) .inputs = { EBB_SAMPLE_TYPE(dtype, __VA_ARGS__) }
-#define BELOW(n) .range = { { 0, n, 0, 0 } }
+#define IN(dtype, ...) .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(dtype, __VA_ARGS__))
+#define BELOW(n) .range = EBB_RANGES({ 0, n, 0, 0 })
 #define VALUES(...) .values = { (const double[]){ __VA_ARGS__ } }
 static const ebb_sample samples_one_hot[] = {
     { IN(I64, 2), ONE_HOT(3, F64), VALUES(2, 0), .expected = (const double[]){ 0, 0, 1, 1, 0, 0 },
       .source = "by the definition" },
-    { .inputs = { EBB_SAMPLE_SCALAR(I32) }, ONE_HOT(7, F32), BELOW(7) },
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(I32)), ONE_HOT(7, F32), BELOW(7) },
     { IN(I64, 0), ONE_HOT(3, F64) },
     { IN(U8, 1), ONE_HOT(1, F64), BELOW(1) }, { IN(I32, 17), ONE_HOT(7, I32), BELOW(7) },
     { IN(I64, 2, 3), ONE_HOT(5, BOOL), BELOW(5) },

@@ -288,22 +288,22 @@ static const ebb_attr_field huber_fields[] = {
 #define ATTRS(reduction_, delta_)                                                                  \
     .attrs = &(const ebb_loss_attrs){ EBB_REDUCTION_##reduction_, delta_ }
 #define RANGES(low_x, high_x, low_t, high_t)                                                       \
-    .range = { { low_x, high_x, 0, 0 }, { low_t, high_t, 0, 0 } }
-#define BOTH(type) .inputs = { type, type }
+    .range = EBB_RANGES({ low_x, high_x, 0, 0 }, { low_t, high_t, 0, 0 })
+#define BOTH(type) .inputs = EBB_INPUTS(type, type)
 #define PAIR(reduction, ranges, ...)                                                               \
     { BOTH(EBB_SAMPLE_TYPE(F64, __VA_ARGS__)), ATTRS(reduction, 0), ranges }
 #define GIVEN(n, x, t, reduction, delta, result, origin)                                           \
     { BOTH(TYPE(F64, n)), ATTRS(reduction, delta), .values = { x, t }, .expected = result,         \
       .source = origin }
 #define COMMON_SAMPLES(R)                                                                          \
-    { BOTH(SCALAR(F64)), ATTRS(MEAN, 0), R() }, { BOTH(SCALAR(F64)), ATTRS(NONE, 0), R() },            \
-    PAIR(MEAN, R(), 1), PAIR(MEAN, R(), 7), PAIR(SUM, R(), 17), PAIR(NONE, R(), 17),                       \
-    PAIR(MEAN, R(), 3, 5), PAIR(SUM, R(), 2, 3, 1, 7), PAIR(NONE, R(), 2, 3, 1, 7),                      \
-    PAIR(SUM, R(), 0), PAIR(NONE, R(), 2, 0, 3),                                                       \
+    { BOTH(SCALAR(F64)), ATTRS(MEAN, 0), R() }, { BOTH(SCALAR(F64)), ATTRS(NONE, 0), R() },        \
+    PAIR(MEAN, R(), 1), PAIR(MEAN, R(), 7), PAIR(SUM, R(), 17), PAIR(NONE, R(), 17),               \
+    PAIR(MEAN, R(), 3, 5), PAIR(SUM, R(), 2, 3, 1, 7), PAIR(NONE, R(), 2, 3, 1, 7),                \
+    PAIR(SUM, R(), 0), PAIR(NONE, R(), 2, 0, 3),                                                   \
     { BOTH(TYPE(F64, 0)), ATTRS(MEAN, 0), .no_gradient = true }, /* the mean of nothing: NaN */    \
-    { .inputs = { TYPE(F64, 2, 3), TYPE(F64, 3) }, ATTRS(MEAN, 0), .error = EBB_BAD_SHAPE,         \
+    { .inputs = EBB_INPUTS(TYPE(F64, 2, 3), TYPE(F64, 3)), ATTRS(MEAN, 0), .error = EBB_BAD_SHAPE, \
       .message = "[2,3], [3]" },                                                                   \
-    { .inputs = { TYPE(F64, 3), TYPE(F32, 3) }, ATTRS(MEAN, 0), .error = EBB_BAD_DTYPE,            \
+    { .inputs = EBB_INPUTS(TYPE(F64, 3), TYPE(F32, 3)), ATTRS(MEAN, 0), .error = EBB_BAD_DTYPE,    \
       .message = "dtypes differ: f64, f32" },                                                      \
     { BOTH(TYPE(I64, 3)), ATTRS(MEAN, 0), .error = EBB_BAD_DTYPE,                                  \
       .message = "dtype i64 is not one of f64, f32" },                                             \

@@ -196,21 +196,21 @@ static const ebb_attr_field lrn_fields[] = {
       .message = "k 0 is not positive and finite" },                                               \
     { X(TYPE(I32, 2, 3)), ATTRS(3, 1, 1, 1, false), .error = EBB_BAD_DTYPE,                        \
       .message = "dtype i32 is not one of f64, f32" }
-#define X_FORWARD(x) .inputs = { x }
-#define X_GRADIENT(x) .inputs = { x, x }
+#define X_FORWARD(x) .inputs = EBB_INPUTS(x)
+#define X_GRADIENT(x) .inputs = EBB_INPUTS(x, x)
 static const ebb_sample samples_lrn[] = {
     COMMON_SAMPLES(X_FORWARD),
-    { .inputs = { F(1, 3) }, ATTRS(3, 1, 1, 1, false), .values = { LIST(1, 2, 3) },
+    { .inputs = EBB_INPUTS(F(1, 3)), ATTRS(3, 1, 1, 1, false), .values = { LIST(1, 2, 3) },
       .expected = LIST(0.16666666666666666, 0.13333333333333333, 0.21428571428571427),
       .source = "1/6, 2/15, 3/14, by hand" },
-    { .inputs = { F(1, 3) }, ATTRS(3, 3, 1, 1, true), .values = { LIST(1, 2, 3) },
+    { .inputs = EBB_INPUTS(F(1, 3)), ATTRS(3, 3, 1, 1, true), .values = { LIST(1, 2, 3) },
       .expected = LIST(0.16666666666666666, 0.13333333333333333, 0.21428571428571427),
       .source = "alpha / size is 1: 1/6, 2/15, 3/14, by hand" },
     /* 2 + 1e-4 (1 + 4 + 9) 10^4 = 16 */
-    { .inputs = { F(1, 3, 1, 1) }, ATTRS(5, 1e-4, 0.75, 2, false),
+    { .inputs = EBB_INPUTS(F(1, 3, 1, 1)), ATTRS(5, 1e-4, 0.75, 2, false),
       .values = { LIST(100, -200, 300) }, .expected = LIST(12.5, -25, 37.5), .no_gradient = true,
       .source = "Krizhevsky et al. 2012, section 3.3, constants of the paper: 16^-0.75 = 1/8" },
-    { .inputs = { F(1, 7) }, ATTRS(5, 1e-4, 0.75, 2, false),
+    { .inputs = EBB_INPUTS(F(1, 7)), ATTRS(5, 1e-4, 0.75, 2, false),
       .values = { LIST(1, 2, 3, 4, 5, 6, 7) },
       .expected = LIST(0.59429158171327123, 1.1878710105259485, 1.7801403935901126,
                        2.3704185590437765, 2.9580552327751808, 3.5508567249383267,
@@ -220,13 +220,13 @@ static const ebb_sample samples_lrn[] = {
 static const ebb_sample samples_lrn_grad[] = {
     COMMON_SAMPLES(X_GRADIENT),
     /* y = x / (1 + x^2), derivative (1 - x^2) / (1 + x^2)^2 */
-    { .inputs = { F(2, 1), F(2, 1) }, ATTRS(3, 1, 1, 1, false),
+    { .inputs = EBB_INPUTS(F(2, 1), F(2, 1)), ATTRS(3, 1, 1, 1, false),
       .values = { LIST(2, 1), LIST(1, 5) }, .expected = LIST(-0.12, 0), .source = "-3/25 and 0, by hand" },
     /* y_1 = x_1 / (1 + x_0^2 + x_1^2) at (1, 2): d/dx_0 = -2 x_0 x_1 / 36, d/dx_1 = (6 - 8) / 36 */
-    { .inputs = { F(1, 2), F(1, 2) }, ATTRS(3, 1, 1, 1, false),
+    { .inputs = EBB_INPUTS(F(1, 2), F(1, 2)), ATTRS(3, 1, 1, 1, false),
       .values = { LIST(1, 2), LIST(0, 9) }, .expected = LIST(-1, -0.5),
       .source = "9 (-4/36, -2/36), by hand" },
-    { .inputs = { F(2, 3), F(3, 2) }, ATTRS(3, 1, 1, 1, false), .error = EBB_BAD_SHAPE,
+    { .inputs = EBB_INPUTS(F(2, 3), F(3, 2)), ATTRS(3, 1, 1, 1, false), .error = EBB_BAD_SHAPE,
       .message = "dy is [3,2], not [2,3] as x" },
 };
 /* clang-format on */

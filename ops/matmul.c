@@ -251,26 +251,26 @@ static const ebb_attr_field matmul_fields[] = {
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
 #define ATTRS(ta, tb) .attrs = &(const ebb_matmul_attrs){ ta, tb }
-#define CASE(ta, tb, a, b) { .inputs = { a, b }, ATTRS(ta, tb) }
+#define CASE(ta, tb, a, b) { .inputs = EBB_INPUTS(a, b), ATTRS(ta, tb) }
 /* a [m,k] b [k,n] in all four storage orders */
 #define FOUR(m, k, n)                                                                              \
     CASE(false, false, TYPE(F64, m, k), TYPE(F64, k, n)),                                          \
     CASE(true, false, TYPE(F64, k, m), TYPE(F64, k, n)),                                           \
     CASE(false, true, TYPE(F64, m, k), TYPE(F64, n, k)),                                           \
     CASE(true, true, TYPE(F64, k, m), TYPE(F64, n, k))
-#define REFUSE(a, b, status, text) { .inputs = { a, b }, .error = status, .message = text }
+#define REFUSE(a, b, status, text) { .inputs = EBB_INPUTS(a, b), .error = status, .message = text }
 static const ebb_sample samples_matmul[] = {
-    { .inputs = { TYPE(F64, 2, 3), TYPE(F64, 3, 2) }, ATTRS(false, false),
+    { .inputs = EBB_INPUTS(TYPE(F64, 2, 3), TYPE(F64, 3, 2)), ATTRS(false, false),
       .values = { (const double[]){ 1, 2, 3, 4, 5, 6 }, (const double[]){ 1, 2, 3, 4, 5, 6 } },
       .expected = (const double[]){ 22, 28, 49, 64 }, .source = "Saitoh 2016, 3.3.2" },
-    { .inputs = { TYPE(F64, 2, 2), TYPE(F64, 2, 2) }, ATTRS(false, false),
+    { .inputs = EBB_INPUTS(TYPE(F64, 2, 2), TYPE(F64, 2, 2)), ATTRS(false, false),
       .values = { (const double[]){ 1, 2, 3, 4 }, (const double[]){ 5, 6, 7, 8 } },
       .expected = (const double[]){ 19, 22, 43, 50 }, .source = "Saitoh 2016, 3.3.2" },
-    { .inputs = { TYPE(F64, 2, 2), TYPE(F64, 2, 2) }, ATTRS(true, true),
+    { .inputs = EBB_INPUTS(TYPE(F64, 2, 2), TYPE(F64, 2, 2)), ATTRS(true, true),
       .values = { (const double[]){ 1, 2, 3, 4 }, (const double[]){ 5, 6, 7, 8 } },
       .expected = (const double[]){ 23, 31, 34, 46 },
       .source = "transpose of [[5,6],[7,8]] [[1,2],[3,4]]" },
-    { .inputs = { TYPE(F64, 1, 0), TYPE(F64, 0, 2) },
+    { .inputs = EBB_INPUTS(TYPE(F64, 1, 0), TYPE(F64, 0, 2)),
       .values = { (const double[]){ 0 }, (const double[]){ 0 } },
       .expected = (const double[]){ 0, 0 }, .source = "an empty sum is 0" },
     FOUR(1, 1, 1), FOUR(7, 1, 17), FOUR(1, 17, 7), FOUR(5, 3, 4), FOUR(17, 7, 1), FOUR(3, 66, 65),
@@ -291,7 +291,8 @@ static const ebb_sample samples_matmul[] = {
       "batch dimensions differ: [2,2,3], [3,2]"),
     REFUSE(TYPE(F64, 2, 3), TYPE(F32, 3, 2), EBB_BAD_DTYPE, "dtypes differ: f64, f32"),
     REFUSE(TYPE(I64, 2, 3), TYPE(I64, 3, 2), EBB_BAD_DTYPE, "dtype i64 is not one of f64, f32"),
-    { .inputs = { TYPE(F64, 2, 3), TYPE(F64, 3, 2) }, ATTRS(true, false), .error = EBB_BAD_SHAPE,
+    { .inputs = EBB_INPUTS(TYPE(F64, 2, 3), TYPE(F64, 3, 2)), ATTRS(true, false),
+      .error = EBB_BAD_SHAPE,
       .message = "inner dimensions differ: [2,3] transposed, [3,2]" },
 };
 /* clang-format on */

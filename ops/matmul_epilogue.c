@@ -94,32 +94,33 @@ static const ebb_attr_field epilogue_fields[] = {
 #define ATTRS(...) .attrs = &(const ebb_matmul_epilogue_attrs){ __VA_ARGS__ }
 #define THEN(residual, relu) .epilogue = { residual, relu }
 /* Small, so that some are below 0. */
-#define SMALL .range = { { -0.5, 0.5, 0, 0 }, { -0.5, 0.5, 0, 0 } }
+#define SMALL .range = EBB_RANGES({ -0.5, 0.5, 0, 0 }, { -0.5, 0.5, 0, 0 })
 static const ebb_sample samples[] = {
-    { .label = "row", .n_inputs = 4, .inputs = { F(1, 2), F(2, 2), F(2), F(1, 2) },
+    { .label = "row", .n_inputs = 4, .inputs = EBB_INPUTS(F(1, 2), F(2, 2), F(2), F(1, 2)),
       ATTRS(THEN(true, true)),
       .values = { LIST(1, 2), LIST(1, -1, 3, 1), LIST(3, 4), LIST(10, -6) },
       .expected = LIST(20, 0), .source = "by the definition" },
-    { .n_inputs = 2, .inputs = { F(3, 5), F(5, 4) } },
-    { .n_inputs = 3, .inputs = { F(3, 5), F(5, 4), F(4) } },
-    { .n_inputs = 3, .inputs = { F(3, 5), F(5, 4), F(4) }, SMALL, ATTRS(THEN(false, true)) },
-    { .n_inputs = 3, .inputs = { F(5, 3), F(5, 4), F(3, 4) }, SMALL,
+    { .n_inputs = 2, .inputs = EBB_INPUTS(F(3, 5), F(5, 4)) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(3, 5), F(5, 4), F(4)) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(3, 5), F(5, 4), F(4)), SMALL,
+      ATTRS(THEN(false, true)) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(5, 3), F(5, 4), F(3, 4)), SMALL,
       ATTRS(.matmul = { .transpose_a = true }, THEN(true, true)) },
-    { .n_inputs = 3, .inputs = { F(3, 5), F(4, 5), F(3, 4) }, 
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(3, 5), F(4, 5), F(3, 4)), 
       ATTRS(.matmul = { .transpose_b = true }, THEN(true, false)) },
-    { .n_inputs = 4, .inputs = { F(2, 3, 5), F(2, 5, 4), F(4), F(2, 3, 4) }, SMALL,
+    { .n_inputs = 4, .inputs = EBB_INPUTS(F(2, 3, 5), F(2, 5, 4), F(4), F(2, 3, 4)), SMALL,
       ATTRS(THEN(true, true)) },
-    { .n_inputs = 2, .inputs = { F(40, 33), F(33, 70) }, SMALL, ATTRS(THEN(false, true)),
+    { .n_inputs = 2, .inputs = EBB_INPUTS(F(40, 33), F(33, 70)), SMALL, ATTRS(THEN(false, true)),
       .no_gradient = true }, /* too many values near 0 */
-    { .n_inputs = 4, .inputs = { F(70, 65), F(65, 40), F(40), F(70, 40) }, SMALL,
+    { .n_inputs = 4, .inputs = EBB_INPUTS(F(70, 65), F(65, 40), F(40), F(70, 40)), SMALL,
       ATTRS(THEN(true, false)) },
-    { .n_inputs = 3, .inputs = { F(3, 5), F(5, 4), F(3) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(3, 5), F(5, 4), F(3)),
       .error = EBB_BAD_SHAPE, .message = "the bias is f64[3], columns need f64[4]" },
-    { .n_inputs = 3, .inputs = { F(3, 5), F(5, 4), F(4) }, ATTRS(THEN(true, false)),
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(3, 5), F(5, 4), F(4)), ATTRS(THEN(true, false)),
       .error = EBB_BAD_SHAPE, .message = "the residual is f64[4], the result f64[3,4]" },
-    { .n_inputs = 2, .inputs = { F(3, 5), F(5, 4) }, ATTRS(THEN(true, false)),
+    { .n_inputs = 2, .inputs = EBB_INPUTS(F(3, 5), F(5, 4)), ATTRS(THEN(true, false)),
       .error = EBB_BAD_ARGUMENT, .message = "2 inputs; it takes a, b, perhaps bias, and the" },
-    { .n_inputs = 2, .inputs = { F(3, 5), F(4, 4) },
+    { .n_inputs = 2, .inputs = EBB_INPUTS(F(3, 5), F(4, 4)),
       .error = EBB_BAD_SHAPE, .message = "inner dimensions differ" },
 };
 /* clang-format on */

@@ -293,7 +293,7 @@ static const ebb_attr_field norm_fields[] = {
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
 #define SCALAR EBB_SAMPLE_SCALAR
-#define IN(...) .inputs = { __VA_ARGS__ }
+#define IN(...) .inputs = EBB_INPUTS(__VA_ARGS__)
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define SOME(epsilon, ...)                                                                         \
     .attrs = &(const ebb_norm_attrs){                                                              \

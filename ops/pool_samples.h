@@ -8,8 +8,8 @@
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define INTS(...) { (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), { __VA_ARGS__ } }
 #define NONE { 0, { 0 } }
-#define ONE(...) .inputs = { __VA_ARGS__ }
-#define TWO(...) .inputs = { __VA_ARGS__ }
+#define ONE(...) .inputs = EBB_INPUTS(__VA_ARGS__)
+#define TWO(...) .inputs = EBB_INPUTS(__VA_ARGS__)
 /* window, stride, padding, dilation, ceil_mode, count_include_pad */
 #define ATTRS(...) .attrs = &(const ebb_pool_attrs){ __VA_ARGS__ }
 #define GRAD(sizes, ...) .attrs = &(const ebb_pool_grad_attrs){ { __VA_ARGS__ }, INTS sizes }
@@ -48,7 +48,7 @@
 
 /* Far enough apart that a difference does not change which is the largest. */
 #define MAX_SAMPLE(x, y, ...)                                                                      \
-    { ONE(F x), ATTRS(__VA_ARGS__), .range = { { -8, 8, 0, 0 } } }
+    { ONE(F x), ATTRS(__VA_ARGS__), .range = EBB_RANGES({ -8, 8, 0, 0 }) }
 #define IN_ONE(...) ONE(__VA_ARGS__)
 static const ebb_sample samples_max_pool[] = {
     { .label = "book", ONE(F(1, 1, 4, 4)), ATTRS(INTS(2), NONE, NONE, NONE, false, false),
@@ -73,13 +73,13 @@ static const ebb_sample samples_max_pool[] = {
       .no_gradient = true }, /* too many values to be apart */
     SLIDE_SAMPLES(MAX_SAMPLE), SLIDE_ERRORS(IN_ONE),
     { ONE(F(1, 1, 3)), ATTRS(INTS(2147483647), NONE, INTS(2147483646), NONE, false, false),
-      .no_gradient = true, .range = { { -8, 8, 0, 0 } } },
+      .no_gradient = true, .range = EBB_RANGES({ -8, 8, 0, 0 }) },
     { ONE(EBB_SAMPLE_TYPE(I32, 1, 1, 3)), ATTRS(INTS(2), NONE, NONE, NONE, false, false),
       REFUSE(EBB_BAD_DTYPE, "dtype i32 is not one of f64, f32") },
 };
 
 #define GATHER_SAMPLE(x, y, ...)                                                                   \
-    { TWO(F x, U8 y), ATTRS(__VA_ARGS__), .range = { { 0 }, { 0, 4, 0, 0 } } }
+    { TWO(F x, U8 y), ATTRS(__VA_ARGS__), .range = EBB_RANGES({ 0, 0, 0, 0 }, { 0, 4, 0, 0 }) }
 #define IN_GATHER(...) TWO(__VA_ARGS__, U8(1, 1, 2, 2))
 static const ebb_sample samples_max_pool_gather[] = {
     { .label = "taps", TWO(F(1, 1, 4), U8(1, 1, 3)),
@@ -118,7 +118,8 @@ static const ebb_sample samples_max_pool_gather[] = {
     { in(F(2, 2)), GRAD_FREE(INTS(2), NONE, NONE, NONE, false, false),                             \
       REFUSE(EBB_BAD_SHAPE, "dy [2,2] has not 1, 2 or 3 spatial dimensions") }
 #define MAX_GRAD_SAMPLE(y, sizes, ...)                                                             \
-    { TWO(F y, U8 y), GRAD(sizes, __VA_ARGS__), .range = { { 0 }, { 0, 4, 0, 0 } } }
+    { TWO(F y, U8 y), GRAD(sizes, __VA_ARGS__),                                                    \
+      .range = EBB_RANGES({ 0, 0, 0, 0 }, { 0, 4, 0, 0 }) }
 #define IN_MAX_GRAD(...) TWO(__VA_ARGS__, U8(1, 1, 2, 2))
 static const ebb_sample samples_max_pool_grad[] = {
     { .label = "book", TWO(F(1, 1, 2, 2), U8(1, 1, 2, 2)),
@@ -132,10 +133,10 @@ static const ebb_sample samples_max_pool_grad[] = {
       .source = "two windows meet at place 0; the third points into the padding" },
     { .label = "free", TWO(F(1, 2, 3), U8(1, 2, 3)),
       GRAD_FREE(INTS(3), INTS(2), INTS(1), NONE, false, false),
-      .range = { { 0 }, { 0, 3, 0, 0 } } },
+      .range = EBB_RANGES({ 0, 0, 0, 0 }, { 0, 3, 0, 0 }) },
     { .label = "many taps", TWO(F(1, 1, 2), EBB_SAMPLE_TYPE(I32, 1, 1, 2)),
-      GRAD((307), INTS(300), INTS(7), NONE, NONE, false, false), .range = { { 0 }, { 0, 300, 0,
-      0 } } },
+      GRAD((307), INTS(300), INTS(7), NONE, NONE, false, false),
+      .range = EBB_RANGES({ 0, 0, 0, 0 }, { 0, 300, 0, 0 }) },
     GRAD_SAMPLES(MAX_GRAD_SAMPLE), GRAD_ERRORS(IN_MAX_GRAD),
     { TWO(F(1, 1, 4), EBB_SAMPLE_TYPE(I64, 1, 1, 4)),
       GRAD_FREE(INTS(2), NONE, NONE, NONE, false, false),

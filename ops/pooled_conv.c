@@ -296,37 +296,40 @@ static const ebb_attr_field fields[] = {
     X((0, 1, 8, 8), (0, 6, 2, 2), (6, 1, 5, 5), (8, 8), (5, 5), 4, POOL(2))
 
 #define WEIGHTS(x, dy, w, x_size, w_size, taps, ...)                                               \
-    { .n_inputs = 3, .inputs = { F x, F dy, U8 dy }, ATTRS(__VA_ARGS__, .size = INTS w_size),      \
-      .range = { { 0 }, { 0 }, { 0, taps, 0, 0 } } }
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F x, F dy, U8 dy),                                       \
+      ATTRS(__VA_ARGS__, .size = INTS w_size),                                                     \
+      .range = EBB_RANGES({ 0, 0, 0, 0 }, { 0, 0, 0, 0 }, { 0, taps, 0, 0 }) }
 #define INPUT(x, dy, w, x_size, w_size, taps, ...)                                                 \
-    { .n_inputs = 3, .inputs = { F dy, U8 dy, F w }, ATTRS(__VA_ARGS__, .size = INTS x_size),      \
-      .range = { { 0 }, { 0, taps, 0, 0 } } }
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F dy, U8 dy, F w),                                       \
+      ATTRS(__VA_ARGS__, .size = INTS x_size),                                                     \
+      .range = EBB_RANGES({ 0, 0, 0, 0 }, { 0, taps, 0, 0 }) }
 
 static const ebb_sample weight_samples[] = {
-    { .n_inputs = 3, .inputs = { F(1, 1, 5, 5), F(1, 1, 2, 2), U8(1, 1, 2, 2) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(1, 1, 5, 5), F(1, 1, 2, 2), U8(1, 1, 2, 2)),
       ATTRS(POOL(2), .size = INTS(2)),
       .values = { LIST(X_5X5), LIST(1, 2, 3, 4), LIST(0, 3, 1, 2) },
       .expected = LIST(117, 127, 167, 177, 10), .source = "by the definition" },
     SHAPES(WEIGHTS),
-    { .n_inputs = 3, .inputs = { F(1, 1, 5, 5), F(1, 1, 2, 2), U8(1, 1, 2, 2) }, ATTRS(POOL(2)),
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(1, 1, 5, 5), F(1, 1, 2, 2), U8(1, 1, 2, 2)),
+      ATTRS(POOL(2)),
       .error = EBB_BAD_SHAPE, .message = "there is no size" },
-    { .n_inputs = 3, .inputs = { F(1, 1, 5, 5), F(1, 1, 2, 2), U8(1, 1, 2, 1) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(1, 1, 5, 5), F(1, 1, 2, 2), U8(1, 1, 2, 1)),
       ATTRS(POOL(2), .size = INTS(2)), .error = EBB_BAD_SHAPE,
       .message = "where is [1,1,2,1], not [1,1,2,2]" },
-    { .n_inputs = 3, .inputs = { F(2, 1, 5, 5), F(1, 1, 2, 2), U8(1, 1, 2, 2) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(2, 1, 5, 5), F(1, 1, 2, 2), U8(1, 1, 2, 2)),
       ATTRS(POOL(2), .size = INTS(2)), .error = EBB_BAD_SHAPE, .message = "batches differ" },
-    { .n_inputs = 3, .inputs = { F(1, 1, 5), F(1, 1, 2, 2), U8(1, 1, 2, 2) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(1, 1, 5), F(1, 1, 2, 2), U8(1, 1, 2, 2)),
       ATTRS(POOL(2), .size = INTS(2)), .error = EBB_BAD_SHAPE, .message = "ranks differ" },
 };
 static const ebb_sample input_samples[] = {
-    { .n_inputs = 3, .inputs = { F(1, 1, 2, 2), U8(1, 1, 2, 2), F(1, 1, 2, 2) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(1, 1, 2, 2), U8(1, 1, 2, 2), F(1, 1, 2, 2)),
       ATTRS(POOL(2), .size = INTS(5)),
       .values = { LIST(1, 2, 3, 4), LIST(0, 3, 1, 2), LIST(1, 10, 100, 1000) },
       .expected = LIST(1, 10, 0, 0, 0, 100, 1000, 0, 2, 20, 0, 3, 30, 200, 2000,
                        0, 300, 3004, 40, 0, 0, 0, 400, 4000, 0),
       .source = "by the definition" },
     SHAPES(INPUT),
-    { .n_inputs = 3, .inputs = { F(1, 1, 2, 2), U8(1, 1, 2, 2), F(2, 1, 2, 2) },
+    { .n_inputs = 3, .inputs = EBB_INPUTS(F(1, 1, 2, 2), U8(1, 1, 2, 2), F(2, 1, 2, 2)),
       ATTRS(POOL(2), .size = INTS(5)), .error = EBB_BAD_SHAPE,
       .message = "dy has 1 channels, and w has 2 filters" },
 };

@@ -113,19 +113,19 @@ static const ebb_attr_field random_fields[] = {
 /* clang-format off */
 #define DRAW(dtype, seed_, stream_, ...)                                                           \
     { .attrs = &(const ebb_random_attrs){ EBB_SAMPLE_TYPE(dtype, __VA_ARGS__), seed_, stream_ },   \
-      .inputs = { EBB_SAMPLE_SCALAR(I64) }, .range = { { 0, 1e15, 0, 0 } } }
+      .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(I64)), .range = EBB_RANGES({ 0, 1e15, 0, 0 }) }
 #define REFUSE(dtype, rank_, n, stream_, counter, status, text)                                    \
     { .attrs = &(const ebb_random_attrs){ { dtype, { rank_, { n } } }, 0, stream_ },               \
-      .inputs = { counter }, .error = status, .message = text }
+      .inputs = EBB_INPUTS(counter), .error = status, .message = text }
 /* Key 0, counter 0: words 6627e8d5 e169c58d bc57ac4c 9b00dbd8 (Random123 1.09, kat_vectors). */
 #define KNOWN(dtype, limit, origin, ...)                                                           \
     { .attrs = &(const ebb_random_attrs){ EBB_SAMPLE_TYPE(dtype, 2), 0, 0 },                       \
-      .inputs = { EBB_SAMPLE_SCALAR(I64) }, .values = { (const double[]){ 0 } },                   \
+      .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(I64)), .values = { (const double[]){ 0 } },           \
       .expected = (const double[]){ __VA_ARGS__ }, .tolerance = limit,                             \
       .source = "Random123 1.09, kat_vectors, philox4x32 10, first line" origin }
 #define COMMON_SAMPLES                                                                             \
     { .attrs = &(const ebb_random_attrs){ EBB_SAMPLE_SCALAR(F64), 1, 2 },                          \
-      .inputs = { EBB_SAMPLE_SCALAR(I64) } },                                                      \
+      .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(I64)) },                                              \
     DRAW(F64, 1, 0, 0), DRAW(F64, 1, 0, 1), DRAW(F64, 1, 0, 7), DRAW(F32, 1, 0, 17),               \
     DRAW(F32, -5, 4294967295, 3, 5), DRAW(F64, INT64_MAX, 9, 2, 3, 1, 7),                          \
     REFUSE(EBB_I32, 1, 3, 0, EBB_SAMPLE_SCALAR(I64), EBB_BAD_DTYPE,                                \

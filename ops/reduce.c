@@ -249,7 +249,8 @@ static const ebb_sample samples_reduce_min[] = {
     { IN(U8, 0), REDUCE_ALL(false), VALUES(0), EXPECTED(255) },
 };
 #define BOOL_SAMPLES                                                                               \
-    { .inputs = { EBB_SAMPLE_SCALAR(BOOL) }, REDUCE_ALL(false) }, { IN(BOOL, 1), REDUCE(true, 0) },\
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(BOOL)), REDUCE_ALL(false) }, { IN(BOOL, 1),           \
+      REDUCE(true, 0) },                                                                           \
     { IN(BOOL, 7), REDUCE_ALL(true) }, { IN(BOOL, 3, 5), REDUCE(false, 1) },                       \
     { IN(BOOL, 3, 130), REDUCE(false, 0) }, { IN(BOOL, 2, 3, 4), REDUCE(false, 0, 2) },            \
     { IN(BOOL, 2, 0, 4), REDUCE(false, 0) }, BAD_AXES_SAMPLES(BOOL),                               \

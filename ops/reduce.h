@@ -121,13 +121,13 @@ extern const ebb_attr_field ebb_reduce_fields[];
     .attrs = &(const ebb_reduce_attrs){                                                            \
         { (int)(sizeof((int[]){ __VA_ARGS__ }) / sizeof(int)), { __VA_ARGS__ } }, keep }
 #define REDUCE_ALL(keep) .attrs = &(const ebb_reduce_attrs){ { 0, { 0 } }, keep }
-#define IN(dtype, ...) .inputs = { EBB_SAMPLE_TYPE(dtype, __VA_ARGS__) }
+#define IN(dtype, ...) .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(dtype, __VA_ARGS__))
 #define VALUES(...) .values = { (const double[]){ __VA_ARGS__ } }
 #define EXPECTED(...) .expected = (const double[]){ __VA_ARGS__ }, .source = "by the definition"
-#define DRAWN(low, high, gap) .range = { { low, high, gap, 0 } }
+#define DRAWN(low, high, gap) .range = EBB_RANGES({ low, high, gap, 0 })
 #define GOOD_SAMPLES(low, high, gap)                                                               \
-    { .inputs = { EBB_SAMPLE_SCALAR(F64) }, REDUCE_ALL(false), DRAWN(low, high, gap) },            \
-    { .inputs = { EBB_SAMPLE_SCALAR(F64) }, REDUCE_ALL(true), DRAWN(low, high, gap) },             \
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(F64)), REDUCE_ALL(false), DRAWN(low, high, gap) },    \
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(F64)), REDUCE_ALL(true), DRAWN(low, high, gap) },     \
     { IN(F64, 1), REDUCE(true, 0), DRAWN(low, high, gap) },                                        \
     { IN(F64, 7), REDUCE_ALL(true), DRAWN(low, high, gap) },                                       \
     { IN(F64, 17), REDUCE(false, 0), DRAWN(low, high, gap) },                                      \
@@ -145,7 +145,7 @@ extern const ebb_attr_field ebb_reduce_fields[];
       .message = "axis -3 is out of range for rank 2" },                                           \
     { IN(dtype, 2, 3), REDUCE(false, 1, -1), .error = EBB_BAD_AXIS,                                \
       .message = "axis -1 is repeated" },                                                          \
-    { .inputs = { EBB_SAMPLE_SCALAR(dtype) }, REDUCE(false, 0), .error = EBB_BAD_AXIS,             \
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(dtype)), REDUCE(false, 0), .error = EBB_BAD_AXIS,     \
       .message = "axis 0 is out of range: a scalar has none" }
 #define COMMON_SAMPLES                                                                             \
     GOOD_SAMPLES(-2, 2, 0), BAD_SAMPLES
@@ -161,9 +161,9 @@ extern const ebb_attr_field ebb_reduce_fields[];
     { IN(F64, 0), REDUCE_ALL(false), .no_gradient = off },                                         \
     { IN(F64, 0, 3), REDUCE(false, 0), .no_gradient = off }
 #define INTEGER_SAMPLES                                                                            \
-    { IN(I64, 3, 5), REDUCE(false, 1), .range = { { -9, 9, 0, 0 } } },                             \
-    { IN(I32, 3, 5), REDUCE(false, 0), .range = { { -9, 9, 0, 0 } } },                             \
-    { IN(U8, 17), REDUCE_ALL(false), .range = { { 0, 256, 0, 0 } } },                              \
+    { IN(I64, 3, 5), REDUCE(false, 1), .range = EBB_RANGES({ -9, 9, 0, 0 }) },                     \
+    { IN(I32, 3, 5), REDUCE(false, 0), .range = EBB_RANGES({ -9, 9, 0, 0 }) },                     \
+    { IN(U8, 17), REDUCE_ALL(false), .range = EBB_RANGES({ 0, 256, 0, 0 }) },                      \
     { IN(I64, 0, 2), REDUCE(false, 0) }
 
 #define COUNT(array) (int)(sizeof(array) / sizeof(array)[0])

@@ -172,7 +172,7 @@ static const ebb_attr_field resize_fields[] = {
 
 /* clang-format off */
 #define TYPE EBB_SAMPLE_TYPE
-#define IN(...) .inputs = { TYPE(F64, __VA_ARGS__) }
+#define IN(...) .inputs = EBB_INPUTS(TYPE(F64, __VA_ARGS__))
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define NEAREST(height, width, coordinates, rounding)                                              \
     .attrs = &(const ebb_resize_attrs){ height, width, EBB_RESIZE_NEAREST,                         \
@@ -204,7 +204,8 @@ static const ebb_attr_field resize_fields[] = {
       .error = EBB_BAD_ATTRIBUTE, .message = "there is no mode 7" },                               \
     { IN(1, 1, 2, 2), .attrs = &(const ebb_resize_attrs){ 2, 2, 0, -1, 9 },                        \
       .error = EBB_BAD_ATTRIBUTE, .message = "coordinates -1, rounding 9" },                       \
-    { .inputs = { TYPE(U8, 1, 1, 2, 2) }, BILINEAR(2, 2, HALF_PIXEL), .error = EBB_BAD_DTYPE,      \
+    { .inputs = EBB_INPUTS(TYPE(U8, 1, 1, 2, 2)), BILINEAR(2, 2, HALF_PIXEL),                      \
+      .error = EBB_BAD_DTYPE,                                                                      \
       .message = "dtype u8 is not one of f64, f32" }
 
 static const ebb_sample samples_resize2d[] = {

@@ -150,123 +150,136 @@ BUILDER(scatter_add_along_axis)
 #define AXIS(axis) .attrs = &(const ebb_axis_attrs){ axis }
 #define T(...) EBB_SAMPLE_TYPE(__VA_ARGS__)
 #define SCALAR(dtype) EBB_SAMPLE_SCALAR(dtype)
-#define BELOW(n) .range = { [1] = { 0, n, 0, 0 } }
-#define INTEGERS(low, high, n) .range = { { low, high, 0, 0 }, { 0, n, 0, 0 }, { low, high, 0, 0 } }
+#define BELOW(n) .range = EBB_RANGES([1] = { 0, n, 0, 0 })
+#define INTEGERS(low, high, n)                                                                     \
+    .range = EBB_RANGES({ low, high, 0, 0 }, { 0, n, 0, 0 }, { low, high, 0, 0 })
 #define LIST(...) (const double[]){ __VA_ARGS__ }
 #define ROW_SAMPLES                                                                                \
-    { .inputs = { T(F64, 3), SCALAR(I64), SCALAR(F64) }, AXIS(0), BELOW(3) },                      \
-    { .inputs = { T(F64, 1), T(I64, 1), T(F64, 1) }, AXIS(0), BELOW(1) },                          \
-    { .inputs = { T(F64, 7), T(I32, 17), T(F64, 17) }, AXIS(0), BELOW(7) },                        \
-    { .inputs = { T(F64, 17), T(U8, 7), T(F64, 7) }, AXIS(-1), BELOW(17) },                        \
-    { .inputs = { T(F64, 7, 3), T(I64, 4), T(F64, 4, 3) }, AXIS(0), BELOW(7) },                    \
-    { .inputs = { T(F64, 3, 7), T(I64, 4), T(F64, 3, 4) }, AXIS(1), BELOW(7) },                    \
-    { .inputs = { T(F64, 2, 3, 4), T(I64, 2, 5), T(F64, 2, 2, 5, 4) }, AXIS(1), BELOW(3) },        \
-    { .inputs = { T(F64, 2, 1, 3), T(I64, 2, 1), T(F64, 2, 1, 2, 1) }, AXIS(2), BELOW(3) },        \
-    { .inputs = { T(F64, 3, 2), T(I64, 0), T(F64, 0, 2) }, AXIS(0) },                              \
-    { .inputs = { T(F64, 0, 2), T(I64, 0, 3), T(F64, 0, 3, 2) }, AXIS(0) },                        \
-    { .inputs = { T(F64, 3, 0), T(I64, 4), T(F64, 4, 0) }, AXIS(0), BELOW(3) },                    \
-    { .inputs = { T(I64, 3, 5), T(I32, 4), T(I64, 3, 4) }, AXIS(1), INTEGERS(-9, 9, 5) },          \
-    { .inputs = { T(I32, 5, 3), T(U8, 9), T(I32, 9, 3) }, AXIS(0), INTEGERS(-9, 9, 5) },           \
-    { .inputs = { T(U8, 4), T(I64, 9), T(U8, 9) }, AXIS(0), INTEGERS(0, 256, 4) },                 \
-    { .inputs = { T(F64, 2, 3), T(I64, 2), T(F64, 2, 3) }, AXIS(2), .error = EBB_BAD_AXIS,         \
+    { .inputs = EBB_INPUTS(T(F64, 3), SCALAR(I64), SCALAR(F64)), AXIS(0), BELOW(3) },              \
+    { .inputs = EBB_INPUTS(T(F64, 1), T(I64, 1), T(F64, 1)), AXIS(0), BELOW(1) },                  \
+    { .inputs = EBB_INPUTS(T(F64, 7), T(I32, 17), T(F64, 17)), AXIS(0), BELOW(7) },                \
+    { .inputs = EBB_INPUTS(T(F64, 17), T(U8, 7), T(F64, 7)), AXIS(-1), BELOW(17) },                \
+    { .inputs = EBB_INPUTS(T(F64, 7, 3), T(I64, 4), T(F64, 4, 3)), AXIS(0), BELOW(7) },            \
+    { .inputs = EBB_INPUTS(T(F64, 3, 7), T(I64, 4), T(F64, 3, 4)), AXIS(1), BELOW(7) },            \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3, 4), T(I64, 2, 5), T(F64, 2, 2, 5, 4)), AXIS(1),            \
+      BELOW(3) },                                                                                  \
+    { .inputs = EBB_INPUTS(T(F64, 2, 1, 3), T(I64, 2, 1), T(F64, 2, 1, 2, 1)), AXIS(2),            \
+      BELOW(3) },                                                                                  \
+    { .inputs = EBB_INPUTS(T(F64, 3, 2), T(I64, 0), T(F64, 0, 2)), AXIS(0) },                      \
+    { .inputs = EBB_INPUTS(T(F64, 0, 2), T(I64, 0, 3), T(F64, 0, 3, 2)), AXIS(0) },                \
+    { .inputs = EBB_INPUTS(T(F64, 3, 0), T(I64, 4), T(F64, 4, 0)), AXIS(0), BELOW(3) },            \
+    { .inputs = EBB_INPUTS(T(I64, 3, 5), T(I32, 4), T(I64, 3, 4)), AXIS(1), INTEGERS(-9, 9, 5) },  \
+    { .inputs = EBB_INPUTS(T(I32, 5, 3), T(U8, 9), T(I32, 9, 3)), AXIS(0), INTEGERS(-9, 9, 5) },   \
+    { .inputs = EBB_INPUTS(T(U8, 4), T(I64, 9), T(U8, 9)), AXIS(0), INTEGERS(0, 256, 4) },         \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(I64, 2), T(F64, 2, 3)), AXIS(2), .error = EBB_BAD_AXIS, \
       .message = "axis 2 is out of range for rank 2" },                                            \
-    { .inputs = { SCALAR(F64), T(I64, 1), T(F64, 1) }, AXIS(0), .error = EBB_BAD_AXIS,             \
+    { .inputs = EBB_INPUTS(SCALAR(F64), T(I64, 1), T(F64, 1)), AXIS(0), .error = EBB_BAD_AXIS,     \
       .message = "a scalar has none" },                                                            \
-    { .inputs = { T(F64, 2, 3), T(F64, 2), T(F64, 2, 3) }, AXIS(0), .error = EBB_BAD_DTYPE,        \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(F64, 2), T(F64, 2, 3)), AXIS(0),                        \
+      .error = EBB_BAD_DTYPE,                                                                      \
       .message = "indices: dtype f64 is not one of i64, i32, u8" },                                \
-    { .inputs = { T(F64, 2, 3), T(I64, 2), T(I64, 2, 3) }, AXIS(0), .error = EBB_BAD_DTYPE,        \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(I64, 2), T(I64, 2, 3)), AXIS(0),                        \
+      .error = EBB_BAD_DTYPE,                                                                      \
       .message = "dtypes differ: f64, updates i64" },                                              \
-    { .inputs = { T(F64, 2, 3), T(I64, 4), T(F64, 2, 3) }, AXIS(0), .error = EBB_BAD_SHAPE,        \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(I64, 4), T(F64, 2, 3)), AXIS(0),                        \
+      .error = EBB_BAD_SHAPE,                                                                      \
       .message = "updates are [2,3], the indices pick [4,3]" },                                    \
-    { .inputs = { T(F64, 1, 1, 1, 1, 1), T(I64, 1, 1, 1, 1, 1), T(F64, 1) }, AXIS(0),              \
+    { .inputs = EBB_INPUTS(T(F64, 1, 1, 1, 1, 1), T(I64, 1, 1, 1, 1, 1), T(F64, 1)), AXIS(0),      \
       .error = EBB_BAD_SHAPE, .message = "what is picked would have rank 9" },                     \
-    { .inputs = { T(F64, 3), T(I64, 3), T(F64, 3) }, AXIS(0),                                      \
+    { .inputs = EBB_INPUTS(T(F64, 3), T(I64, 3), T(F64, 3)), AXIS(0),                              \
       .values = { LIST(1, 2, 3), LIST(0, 3, -1), LIST(1, 1, 1) }, .error = EBB_BAD_INDEX,          \
       .message = "index 3 at position 1 is not in 0..2" },                                         \
-    { .inputs = { T(F64, 2), T(I32, 2, 2), T(F64, 2, 2) }, AXIS(0),                                \
+    { .inputs = EBB_INPUTS(T(F64, 2), T(I32, 2, 2), T(F64, 2, 2)), AXIS(0),                        \
       .values = { LIST(1, 2), LIST(0, 1, -1, 7), LIST(1, 1, 1, 1) }, .error = EBB_BAD_INDEX,       \
       .message = "index -1 at position [1,0] is not in 0..1" },                                    \
-    { .inputs = { T(F64, 0), T(I64, 1), T(F64, 1) }, AXIS(0),                                      \
+    { .inputs = EBB_INPUTS(T(F64, 0), T(I64, 1), T(F64, 1)), AXIS(0),                              \
       .values = { LIST(0), LIST(0), LIST(1) }, .error = EBB_BAD_INDEX,                             \
       .message = "index 0 at position 0, and there are 0 elements" }
 #define ALONG_SAMPLES                                                                              \
-    { .inputs = { T(F64, 1), T(I64, 1), T(F64, 1) }, AXIS(0), BELOW(1) },                          \
-    { .inputs = { T(F64, 7), T(I32, 17), T(F64, 17) }, AXIS(0), BELOW(7) },                        \
-    { .inputs = { T(F64, 17, 2), T(U8, 7, 2), T(F64, 7, 2) }, AXIS(0), BELOW(17) },                \
-    { .inputs = { T(F64, 3, 7), T(I64, 3, 4), T(F64, 3, 4) }, AXIS(-1), BELOW(7) },                \
-    { .inputs = { T(F64, 2, 3, 4), T(I64, 2, 5, 4), T(F64, 2, 5, 4) }, AXIS(1), BELOW(3) },        \
-    { .inputs = { T(F64, 2, 3, 4), T(I64, 1, 3, 4), T(F64, 1, 3, 4) }, AXIS(0), BELOW(2) },        \
-    { .inputs = { T(F64, 3, 2), T(I64, 0, 2), T(F64, 0, 2) }, AXIS(0) },                           \
-    { .inputs = { T(F64, 3, 0), T(I64, 2, 0), T(F64, 2, 0) }, AXIS(0) },                           \
-    { .inputs = { T(F64, 0), T(I64, 0), T(F64, 0) }, AXIS(0) },                                    \
-    { .inputs = { T(I64, 3, 5), T(I32, 3, 4), T(I64, 3, 4) }, AXIS(1), INTEGERS(-9, 9, 5) },       \
-    { .inputs = { T(I32, 5, 3), T(U8, 9, 3), T(I32, 9, 3) }, AXIS(0), INTEGERS(-9, 9, 5) },        \
-    { .inputs = { T(U8, 4), T(I64, 9), T(U8, 9) }, AXIS(0), INTEGERS(0, 256, 4) },                 \
-    { .inputs = { T(F64, 2, 3), T(I64, 2, 3), T(F64, 2, 3) }, AXIS(-3), .error = EBB_BAD_AXIS,     \
+    { .inputs = EBB_INPUTS(T(F64, 1), T(I64, 1), T(F64, 1)), AXIS(0), BELOW(1) },                  \
+    { .inputs = EBB_INPUTS(T(F64, 7), T(I32, 17), T(F64, 17)), AXIS(0), BELOW(7) },                \
+    { .inputs = EBB_INPUTS(T(F64, 17, 2), T(U8, 7, 2), T(F64, 7, 2)), AXIS(0), BELOW(17) },        \
+    { .inputs = EBB_INPUTS(T(F64, 3, 7), T(I64, 3, 4), T(F64, 3, 4)), AXIS(-1), BELOW(7) },        \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3, 4), T(I64, 2, 5, 4), T(F64, 2, 5, 4)), AXIS(1),            \
+      BELOW(3) },                                                                                  \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3, 4), T(I64, 1, 3, 4), T(F64, 1, 3, 4)), AXIS(0),            \
+      BELOW(2) },                                                                                  \
+    { .inputs = EBB_INPUTS(T(F64, 3, 2), T(I64, 0, 2), T(F64, 0, 2)), AXIS(0) },                   \
+    { .inputs = EBB_INPUTS(T(F64, 3, 0), T(I64, 2, 0), T(F64, 2, 0)), AXIS(0) },                   \
+    { .inputs = EBB_INPUTS(T(F64, 0), T(I64, 0), T(F64, 0)), AXIS(0) },                            \
+    { .inputs = EBB_INPUTS(T(I64, 3, 5), T(I32, 3, 4), T(I64, 3, 4)), AXIS(1),                     \
+      INTEGERS(-9, 9, 5) },                                                                        \
+    { .inputs = EBB_INPUTS(T(I32, 5, 3), T(U8, 9, 3), T(I32, 9, 3)), AXIS(0),                      \
+      INTEGERS(-9, 9, 5) },                                                                        \
+    { .inputs = EBB_INPUTS(T(U8, 4), T(I64, 9), T(U8, 9)), AXIS(0), INTEGERS(0, 256, 4) },         \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(I64, 2, 3), T(F64, 2, 3)), AXIS(-3),                    \
+      .error = EBB_BAD_AXIS,                                                                       \
       .message = "axis -3 is out of range for rank 2" },                                           \
-    { .inputs = { SCALAR(F64), SCALAR(I64), SCALAR(F64) }, AXIS(0), .error = EBB_BAD_AXIS,         \
+    { .inputs = EBB_INPUTS(SCALAR(F64), SCALAR(I64), SCALAR(F64)), AXIS(0), .error = EBB_BAD_AXIS, \
       .message = "a scalar has none" },                                                            \
-    { .inputs = { T(F64, 2), T(BOOL, 2), T(F64, 2) }, AXIS(0), .error = EBB_BAD_DTYPE,             \
+    { .inputs = EBB_INPUTS(T(F64, 2), T(BOOL, 2), T(F64, 2)), AXIS(0), .error = EBB_BAD_DTYPE,     \
       .message = "indices: dtype bool is not one of i64, i32, u8" },                               \
-    { .inputs = { T(F64, 2), T(I64, 2), T(I32, 2) }, AXIS(0), .error = EBB_BAD_DTYPE,              \
+    { .inputs = EBB_INPUTS(T(F64, 2), T(I64, 2), T(I32, 2)), AXIS(0), .error = EBB_BAD_DTYPE,      \
       .message = "dtypes differ: f64, updates i32" },                                              \
-    { .inputs = { T(F64, 2, 3), T(I64, 2), T(F64, 2) }, AXIS(0), .error = EBB_BAD_SHAPE,           \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(I64, 2), T(F64, 2)), AXIS(0), .error = EBB_BAD_SHAPE,   \
       .message = "indices have rank 1, what they pick from 2" },                                   \
-    { .inputs = { T(F64, 2, 3), T(I64, 2, 2), T(F64, 2, 2) }, AXIS(0), .error = EBB_BAD_SHAPE,     \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(I64, 2, 2), T(F64, 2, 2)), AXIS(0),                     \
+      .error = EBB_BAD_SHAPE,                                                                      \
       .message = "dimension 1 is 2 in the indices, 3 in what they pick from" },                    \
-    { .inputs = { T(F64, 2, 3), T(I64, 2, 2), T(F64, 2, 3) }, AXIS(1), .error = EBB_BAD_SHAPE,     \
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(I64, 2, 2), T(F64, 2, 3)), AXIS(1),                     \
+      .error = EBB_BAD_SHAPE,                                                                      \
       .message = "updates are [2,3], the indices pick [2,2]" },                                    \
-    { .inputs = { T(F64, 2, 2), T(I64, 2, 2), T(F64, 2, 2) }, AXIS(1),                             \
+    { .inputs = EBB_INPUTS(T(F64, 2, 2), T(I64, 2, 2), T(F64, 2, 2)), AXIS(1),                     \
       .values = { LIST(1, 2, 3, 4), LIST(0, 1, 2, -1), LIST(1, 1, 1, 1) },                         \
       .error = EBB_BAD_INDEX, .message = "index 2 at position [1,0] is not in 0..1" }
 #define NO_BOOLS(...)                                                                              \
-    { .inputs = { T(BOOL, 2), T(I64, 2), T(BOOL, 2) }, AXIS(0), .error = EBB_BAD_DTYPE,            \
+    { .inputs = EBB_INPUTS(T(BOOL, 2), T(I64, 2), T(BOOL, 2)), AXIS(0), .error = EBB_BAD_DTYPE,    \
       .message = "dtype bool is no number" }
 static const ebb_sample samples_scatter[] = {
     ROW_SAMPLES,
-    { .inputs = { T(F64, 3, 2), T(I64, 3), T(F64, 3, 2) }, AXIS(0),
+    { .inputs = EBB_INPUTS(T(F64, 3, 2), T(I64, 3), T(F64, 3, 2)), AXIS(0),
       .values = { LIST(1, 2, 3, 4, 5, 6), LIST(2, 0, 2), LIST(10, 20, 30, 40, 50, 60) },
       .expected = LIST(30, 40, 3, 4, 50, 60), /* the last of equal indices stays */
       .source = "numpy: x[i] = u; ONNX ScatterND" },
-    { .inputs = { T(BOOL, 3), T(I32, 1), T(BOOL, 1) }, AXIS(0),
+    { .inputs = EBB_INPUTS(T(BOOL, 3), T(I32, 1), T(BOOL, 1)), AXIS(0),
       .values = { LIST(0, 0, 1), LIST(1), LIST(1) }, .expected = LIST(0, 1, 1),
       .source = "numpy: x[i] = u" },
-    { .inputs = { T(F64, 2, 3), SCALAR(I64), T(F64, 2) }, AXIS(1),
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), SCALAR(I64), T(F64, 2)), AXIS(1),
       .values = { LIST(1, 2, 3, 4, 5, 6), LIST(1), LIST(7, 8) },
       .expected = LIST(1, 7, 3, 4, 8, 6), .source = "numpy: x[:, i] = u" },
 };
 static const ebb_sample samples_scatter_add[] = {
     ROW_SAMPLES, NO_BOOLS(),
-    { .inputs = { T(F64, 3, 2), T(I64, 3), T(F64, 3, 2) }, AXIS(0),
+    { .inputs = EBB_INPUTS(T(F64, 3, 2), T(I64, 3), T(F64, 3, 2)), AXIS(0),
       .values = { LIST(1, 2, 3, 4, 5, 6), LIST(2, 0, 2), LIST(10, 20, 30, 40, 50, 60) },
       .expected = LIST(31, 42, 3, 4, 65, 86), .source = "numpy.add.at" },
-    { .inputs = { T(U8, 2), T(I32, 3), T(U8, 3) }, AXIS(0),
+    { .inputs = EBB_INPUTS(T(U8, 2), T(I32, 3), T(U8, 3)), AXIS(0),
       .values = { LIST(200, 1), LIST(0, 1, 0), LIST(50, 5, 7) }, .expected = LIST(1, 6), /* wraps */
       .source = "numpy.add.at" },
-    { .inputs = { T(F64, 2, 3), SCALAR(I64), T(F64, 2) }, AXIS(1),
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), SCALAR(I64), T(F64, 2)), AXIS(1),
       .values = { LIST(1, 2, 3, 4, 5, 6), LIST(1), LIST(7, 8) },
       .expected = LIST(1, 9, 3, 4, 13, 6), .source = "numpy.add.at" },
 };
 static const ebb_sample samples_scatter_along_axis[] = {
     ALONG_SAMPLES,
-    { .inputs = { T(F64, 1, 5), T(I64, 1, 2), T(F64, 1, 2) }, AXIS(1),
+    { .inputs = EBB_INPUTS(T(F64, 1, 5), T(I64, 1, 2), T(F64, 1, 2)), AXIS(1),
       .values = { LIST(1, 2, 3, 4, 5), LIST(1, 3), LIST(1.1, 2.1) },
       .expected = LIST(1, 1.1, 3, 2.1, 5), .tolerance = 1e-6, /* of F32 inputs */
       .source = "ONNX ScatterElements, second example" },
-    { .inputs = { T(F64, 2, 3), T(I32, 2, 2), T(F64, 2, 2) }, AXIS(1),
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(I32, 2, 2), T(F64, 2, 2)), AXIS(1),
       .values = { LIST(1, 2, 3, 4, 5, 6), LIST(2, 2, 0, 1), LIST(10, 20, 30, 40) },
       .expected = LIST(1, 2, 20, 30, 40, 6), .source = "numpy.put_along_axis" },
-    { .inputs = { T(BOOL, 3), T(I32, 1), T(BOOL, 1) }, AXIS(0),
+    { .inputs = EBB_INPUTS(T(BOOL, 3), T(I32, 1), T(BOOL, 1)), AXIS(0),
       .values = { LIST(0, 0, 1), LIST(1), LIST(1) }, .expected = LIST(0, 1, 1),
       .source = "numpy.put_along_axis" },
 };
 static const ebb_sample samples_scatter_add_along_axis[] = {
     ALONG_SAMPLES, NO_BOOLS(),
-    { .inputs = { T(F64, 1, 5), T(I64, 1, 2), T(F64, 1, 2) }, AXIS(1),
+    { .inputs = EBB_INPUTS(T(F64, 1, 5), T(I64, 1, 2), T(F64, 1, 2)), AXIS(1),
       .values = { LIST(1, 2, 3, 4, 5), LIST(1, 1), LIST(1.1, 2.1) },
       .expected = LIST(1, 5.2, 3, 4, 5), .tolerance = 1e-6, /* of F32 inputs */
       .source = "ONNX ScatterElements with reduction add" },
-    { .inputs = { T(F64, 2, 3), T(I32, 2, 2), T(F64, 2, 2) }, AXIS(1),
+    { .inputs = EBB_INPUTS(T(F64, 2, 3), T(I32, 2, 2), T(F64, 2, 2)), AXIS(1),
       .values = { LIST(1, 2, 3, 4, 5, 6), LIST(2, 2, 0, 1), LIST(10, 20, 30, 40) },
       .expected = LIST(1, 2, 33, 34, 45, 6), .source = "numpy.add.at" },
 };

@@ -40,8 +40,8 @@ ebb_status ebb_view_eval(const ebb_eval *eval)
     .attrs = &(const ebb_shape_attrs){                                                             \
         { (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), { __VA_ARGS__ } } }
 #define NO_DIMS .attrs = &(const ebb_shape_attrs){ { 0, { 0 } } }
-#define IN(dtype, ...) .inputs = { EBB_SAMPLE_TYPE(dtype, __VA_ARGS__) }
-#define IN_SCALAR(dtype) .inputs = { EBB_SAMPLE_SCALAR(dtype) }
+#define IN(dtype, ...) .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(dtype, __VA_ARGS__))
+#define IN_SCALAR(dtype) .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(dtype))
 /* clang-format on */
 
 /* ---- reshape ---- */

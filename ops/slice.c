@@ -362,8 +362,8 @@ static const ebb_attr_field slice_grad_fields[] = {
     { 0 },
 };
 
-#define IN(dtype, ...) .inputs = { EBB_SAMPLE_TYPE(dtype, __VA_ARGS__) }
-#define IN_SCALAR(dtype) .inputs = { EBB_SAMPLE_SCALAR(dtype) }
+#define IN(dtype, ...) .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(dtype, __VA_ARGS__))
+#define IN_SCALAR(dtype) .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(dtype))
 #define L(...) { (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), { __VA_ARGS__ } }
 #define NONE { 0, { 0 } }
 #define SLICE(start, stop, step) .attrs = &(const ebb_slice_attrs){ start, stop, step }

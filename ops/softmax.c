@@ -109,7 +109,7 @@ static const ebb_attr_field axis_fields[] = {
 /* clang-format off */
 #define AXIS(axis) .attrs = &(const ebb_axis_attrs){ axis }
 #define TYPE EBB_SAMPLE_TYPE
-#define IN(...) .inputs = { __VA_ARGS__ }
+#define IN(...) .inputs = EBB_INPUTS(__VA_ARGS__)
 #define VALUES(...) .values = { (const double[]){ __VA_ARGS__ } }
 #define BOOK "Saitoh 2016, 3.5, evaluated with 30 digits"
 #define COMMON_SAMPLES                                                                             \
@@ -119,7 +119,8 @@ static const ebb_attr_field axis_fields[] = {
     { IN(TYPE(F64, 2, 1, 7)), AXIS(1) }, { IN(TYPE(F64, 0, 3)), AXIS(1) },                         \
     { IN(TYPE(F64, 3, 0)), AXIS(1) },                                                              \
     { IN(TYPE(F64, 0)), AXIS(0) },                                                                 \
-    { IN(TYPE(F64, 4, 6)), AXIS(1), .range = { { -800, 800, 0, 0 } }, .no_gradient = true },       \
+    { IN(TYPE(F64, 4, 6)), AXIS(1), .range = EBB_RANGES({ -800, 800, 0, 0 }),                      \
+      .no_gradient = true },                                                                       \
     { IN(TYPE(F64, 2)), AXIS(0), VALUES(-INFINITY, -INFINITY),                                     \
       .expected = (const double[]){ NAN, NAN },                                                    \
       .no_gradient = true, .source = "-inf - -inf" },                                              \

@@ -180,8 +180,8 @@ static const ebb_attr_field top_k_fields[] = {
 /* clang-format off */
 #define TOP(axis, k) .attrs = &(const ebb_top_k_attrs){ axis, k, false }
 #define BOTTOM(axis, k) .attrs = &(const ebb_top_k_attrs){ axis, k, true }
-#define IN(dtype, ...) .inputs = { EBB_SAMPLE_TYPE(dtype, __VA_ARGS__) }
-#define DRAWN(low, high) .range = { { low, high, 0, 0 } }
+#define IN(dtype, ...) .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(dtype, __VA_ARGS__))
+#define DRAWN(low, high) .range = EBB_RANGES({ low, high, 0, 0 })
 #define VALUES(...) .values = { (const double[]){ __VA_ARGS__ } }
 #define EXPECTED(...) .expected = (const double[]){ __VA_ARGS__ }
 #define SORTED .source = "numpy.sort, numpy.argsort (stable)"
@@ -223,7 +223,7 @@ static const ebb_sample samples_top_k[] = {
       .message = "k -1 is not in 0..3, the size of axis 1" },
     { IN(F64, 3), TOP(1, 1), .error = EBB_BAD_AXIS,
       .message = "axis 1 is out of range for rank 1" },
-    { .inputs = { EBB_SAMPLE_SCALAR(F64) }, TOP(0, 1), .error = EBB_BAD_AXIS,
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(F64)), TOP(0, 1), .error = EBB_BAD_AXIS,
       .message = "a scalar has none" },
     { IN(BOOL, 3), TOP(0, 1), .error = EBB_BAD_DTYPE, .message = "dtype bool is no number" },
 };

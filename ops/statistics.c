@@ -217,7 +217,7 @@ static const ebb_sample samples_norm_l2[] = {
 #define VARIANCE_ALL(n_ddof, keep)                                                                 \
     .attrs = &(const ebb_variance_attrs){ { { 0, { 0 } }, keep }, n_ddof }
 static const ebb_sample samples_variance[] = {
-    { .inputs = { EBB_SAMPLE_SCALAR(F64) }, VARIANCE_ALL(0, false) },
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(F64)), VARIANCE_ALL(0, false) },
     { IN(F64, 1), VARIANCE(0, true, 0) }, { IN(F64, 7), VARIANCE_ALL(0, true) },
     { IN(F64, 17), VARIANCE(1, false, 0) }, { IN(F64, 3, 5), VARIANCE(0, false, 0) },
     { IN(F64, 3, 5), VARIANCE(1, true, 1) }, { IN(F64, 2, 3, 4), VARIANCE(2, true, 0, 2) },

@@ -329,7 +329,7 @@ static void check_f32_against_f64(const sample_case *f32, const outcome *out)
 
 static bool has_float_input(const ebb_sample *sample)
 {
-    for (int i = 0; i < EBB_MAX_SAMPLE_INPUTS; i++)
+    for (int i = 0; sample->inputs && i < EBB_MAX_SAMPLE_INPUTS; i++)
         if (sample->inputs[i].dtype == EBB_F64)
             return true;
     return false;
@@ -409,8 +409,8 @@ START_TEST(descriptor_is_whole)
         if (sample->error)
             continue;
         n_good++;
-        n_scalar += sample->inputs[0].shape.rank == 0;
-        n_empty += ebb_shape_elements(&sample->inputs[0].shape) == 0;
+        n_scalar += !sample->inputs || sample->inputs[0].shape.rank == 0;
+        n_empty += sample->inputs && ebb_shape_elements(&sample->inputs[0].shape) == 0;
     }
     ck_assert_msg(fails_at_run == !!(op->traits & EBB_TRAIT_FALLIBLE), "%s: FALLIBLE", op->name);
     if (op->eval && op->n_inputs != 0) {

@@ -230,8 +230,8 @@ static bool view_wrong(const ebb_view *view)
 }
 
 static const ebb_sample cube_samples[] = {
-    { .inputs = { EBB_SAMPLE_TYPE(F64, 3, 5) } },
-    { .inputs = { EBB_SAMPLE_SCALAR(F64) } },
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(F64, 3, 5)) },
+    { .inputs = EBB_INPUTS(EBB_SAMPLE_SCALAR(F64)) },
 };
 
 #define CUBE(text, rule, ...)                                                                      \

@@ -205,19 +205,23 @@ typedef struct ebb_view {
 
 #define EBB_MAX_SAMPLE_INPUTS 6
 
+/* Where random float values are drawn from: [low, high), both 0: [-2, 2); at least `gap` away from
+ * every multiple of `kink_step` (0: away from 0 only). Integers are drawn from [low, high), default
+ * [0, 2). */
+typedef struct ebb_sample_range {
+    double low, high, gap, kink_step;
+} ebb_sample_range;
+
+/* Types and ranges by pointer: a table of samples has pointers on all its pages, which the loader
+ * of a shared library or of an executable at any address has to write, so they are kept small. */
 typedef struct ebb_sample {
-    const char *label; /* short, unique in the op; NULL: the harness numbers it */
-    const void *attrs; /* NULL: zero struct */
-    int n_inputs;      /* 0: the op's own number */
-    ebb_type inputs[EBB_MAX_SAMPLE_INPUTS]; /* float inputs as EBB_F64; the harness also runs them
-                                               as F32 */
-    /* Where random float values are drawn from: [low, high), both 0: [-2, 2); at least `gap` away
-     * from every multiple of `kink_step` (0: away from 0 only). Integers are drawn from [low,
-     * high), default [0, 2). */
-    struct {
-        double low, high, gap, kink_step;
-    } range[EBB_MAX_SAMPLE_INPUTS];
-    bool no_gradient; /* do not gradient-check this one (say why in a comment) */
+    const char *label;             /* short, unique in the op; NULL: the harness numbers it */
+    const void *attrs;             /* NULL: zero struct */
+    int n_inputs;                  /* 0: the op's own number */
+    const ebb_type *inputs;        /* EBB_INPUTS(..); float inputs as EBB_F64; the harness
+                                      also runs them as F32 */
+    const ebb_sample_range *range; /* EBB_RANGES(..); NULL: the default for all */
+    bool no_gradient;              /* do not gradient-check this one (say why in a comment) */
     /* Known values: every input given, the results expected, and where they come from. */
     const double *values[EBB_MAX_SAMPLE_INPUTS];
     const double *expected; /* results one after the other; NULL: not a known-value sample */
@@ -228,6 +232,10 @@ typedef struct ebb_sample {
     ebb_status error;
     const char *message;
 } ebb_sample;
+
+/* The inputs of a sample in a table, and their ranges. */
+#define EBB_INPUTS(...) ((const ebb_type[EBB_MAX_SAMPLE_INPUTS]){ __VA_ARGS__ })
+#define EBB_RANGES(...) ((const ebb_sample_range[EBB_MAX_SAMPLE_INPUTS]){ __VA_ARGS__ })
 
 /* A type in a table: EBB_SAMPLE_TYPE(F64, 2, 3); a scalar: EBB_SAMPLE_SCALAR(F64). */
 #define EBB_SAMPLE_TYPE(dtype, ...)                                                                \

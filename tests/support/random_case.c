@@ -199,7 +199,7 @@ static ebb_node add_glue(maker *m, const candidate *k, int slot)
     ck_assert_int_eq(ebb_tensor_init(&d, type, NULL), EBB_OK);
     ck_assert_int_eq(ebb_tensor_init(&c, type, NULL), EBB_OK);
     fill(m, &d, k->sample, slot);
-    double low = k->sample->range[slot].low, high = k->sample->range[slot].high;
+    const double low = sample_range(k->sample, slot).low, high = sample_range(k->sample, slot).high;
     double width = low < high ? high - low : 4;
     for (int64_t i = 0; i < ebb_shape_elements(&type.shape); i++)
         ebb_tensor_set(&c, i, 0.05 * width * (draw_uniform(m) - 0.5));
@@ -329,7 +329,8 @@ static bool has_gradient_samples(const ebb_op *op)
 {
     for (int i = 0; i < op->n_samples && (op->vjp || op->decompose); i++) {
         const ebb_sample *sample = &op->samples[i];
-        for (int k = 0; k < EBB_MAX_SAMPLE_INPUTS && !sample->error && !sample->no_gradient; k++)
+        const bool counts = sample->inputs && !sample->error && !sample->no_gradient;
+        for (int k = 0; k < EBB_MAX_SAMPLE_INPUTS && counts; k++)
             if (sample->inputs[k].dtype == EBB_F64)
                 return true;
     }
@@ -436,7 +437,8 @@ static bool is_defined(const maker *m, const candidate *k)
             return true;
     for (int i = 0; i < k->n_inputs; i++) {
         const ebb_tensor *value = &m->values[k->inputs[i].id];
-        const double low = k->sample->range[i].low, high = k->sample->range[i].high;
+        const ebb_sample_range range = sample_range(k->sample, i);
+        const double low = range.low, high = range.high;
         const bool is_bounded = ebb_dtype_is_float(value->type.dtype) && low < high;
         for (int64_t e = 0; is_bounded && e < ebb_shape_elements(&value->type.shape); e++)
             if (!(ebb_tensor_get(value, e) >= low && ebb_tensor_get(value, e) <= high))
@@ -535,9 +537,10 @@ static void choose_outputs(maker *m)
         c->outputs[c->n_outputs++] = ebb_graph_node(c->graph, m->n);
 }
 
+static const ebb_sample plain = { .inputs = EBB_INPUTS(EBB_SAMPLE_TYPE(F64, 3, 5)) };
+
 void random_case_init(graph_case *c, const random_case_options *options)
 {
-    static const ebb_sample plain = { .inputs = { EBB_SAMPLE_TYPE(F64, 3, 5) } };
     maker m = { .options = options, .state = options->seed * UINT64_C(0xD1342543DE82EF95) };
     m.all.graph = ebb_graph_create("random");
     ck_assert_ptr_nonnull(m.all.graph);

@@ -22,9 +22,15 @@ bool nearly_equal(double a, double b, double relative, double absolute)
     return fabs(a - b) <= absolute + relative * fmax(fabs(a), fabs(b));
 }
 
+ebb_sample_range sample_range(const ebb_sample *sample, int input)
+{
+    return sample->range ? sample->range[input] : (ebb_sample_range){ 0 };
+}
+
 bool sample_value(const ebb_sample *sample, int input, bool is_float, double uniform, double *value)
 {
-    double low = sample->range[input].low, high = sample->range[input].high;
+    const ebb_sample_range range = sample_range(sample, input);
+    double low = range.low, high = range.high;
     bool is_given = low != 0 || high != 0;
     if (!is_float) {
         *value = floor(low + ((is_given ? high : 2) - low) * uniform);
@@ -33,9 +39,9 @@ bool sample_value(const ebb_sample *sample, int input, bool is_float, double uni
     low = is_given ? low : -2;
     high = is_given ? high : 2;
     *value = ldexp(floor(ldexp(low + (high - low) * uniform, 20)), -20);
-    double step = sample->range[input].kink_step;
+    double step = range.kink_step;
     double nearest = step > 0 ? step * nearbyint(*value / step) : 0;
-    return fabs(*value - nearest) >= sample->range[input].gap;
+    return fabs(*value - nearest) >= range.gap;
 }
 
 static void fill_input(sample_case *c, int index, int input)

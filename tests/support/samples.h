@@ -25,6 +25,9 @@ typedef struct sample_case {
 void sample_case_init(sample_case *c, const ebb_op *op, int index, ebb_dtype floats);
 void sample_case_finish(sample_case *c);
 
+/* Zeros, which stand for the default, if the sample says nothing. */
+ebb_sample_range sample_range(const ebb_sample *sample, int input);
+
 /* A value that the sample draws for this input, out of a number in [0, 1). False if it is too near
  * a kink: draw again. */
 bool sample_value(const ebb_sample *sample, int input, bool is_float, double uniform,
