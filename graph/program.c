@@ -5,21 +5,38 @@
 #include <inttypes.h>
 #include <string.h>
 
-bool ebb_op_is_instruction(const ebb_op *op)
+/* True if the op's attributes are of these kinds alone: bits of 1 << ebb_attr_kind. */
+static bool attrs_are(const ebb_op *op, unsigned kinds)
+{
+    for (const ebb_attr_field *f = op->attrs; f && f->name; f++)
+        if (!(kinds & 1u << f->kind))
+            return false;
+    return true;
+}
+
+ebb_instruction_kind ebb_op_instruction_kind(const ebb_op *op)
 {
     enum {
-        REFUSED = EBB_TRAIT_VIEW | EBB_TRAIT_RANDOM | EBB_TRAIT_SOURCE | EBB_TRAIT_UNIQUE |
-                  EBB_TRAIT_FALLIBLE
+        REFUSED = EBB_TRAIT_VIEW | EBB_TRAIT_SOURCE | EBB_TRAIT_UNIQUE | EBB_TRAIT_FALLIBLE,
+        NUMBERS = 1 << EBB_ATTR_BOOL | 1 << EBB_ATTR_I64 | 1 << EBB_ATTR_F64 | 1 << EBB_ATTR_ENUM |
+                  1 << EBB_ATTR_DTYPE,
+        TYPE = 1 << EBB_ATTR_TYPE
     };
-    if (!op || !(op->traits & EBB_TRAIT_ELEMENTWISE) || (op->traits & REFUSED) || !op->eval ||
-        op->n_results != 1 || op->n_inputs < 1 || op->n_inputs > EBB_MAX_INSTRUCTION_INPUTS)
-        return false;
-    for (const ebb_attr_field *f = op->attrs; f && f->name; f++) {
-        if (f->kind != EBB_ATTR_BOOL && f->kind != EBB_ATTR_I64 && f->kind != EBB_ATTR_F64 &&
-            f->kind != EBB_ATTR_ENUM && f->kind != EBB_ATTR_DTYPE)
-            return false;
-    }
-    return true;
+    if (!op || (op->traits & REFUSED) || !op->eval || op->n_results != 1 || op->n_inputs < 1 ||
+        op->n_inputs > EBB_MAX_INSTRUCTION_INPUTS)
+        return EBB_INSTRUCTION_NONE;
+    if (op->traits & EBB_TRAIT_RANDOM)
+        return op->n_inputs == 1 && !op->decompose && attrs_are(op, NUMBERS | TYPE)
+                   ? EBB_INSTRUCTION_RANDOM
+                   : EBB_INSTRUCTION_NONE;
+    if ((op->traits & EBB_TRAIT_ELEMENTWISE) && attrs_are(op, NUMBERS))
+        return EBB_INSTRUCTION_ELEMENT;
+    return EBB_INSTRUCTION_NONE;
+}
+
+bool ebb_op_is_instruction(const ebb_op *op)
+{
+    return ebb_op_instruction_kind(op) == EBB_INSTRUCTION_ELEMENT;
 }
 
 static int count_inputs(const ebb_instruction *instruction)
@@ -119,6 +136,10 @@ void ebb_text_print_program(FILE *out, const ebb_program *program)
             if (i->attrs && i->op->attrs_bytes) {
                 fputc(' ', out);
                 ebb_text_print_attrs(out, i->op, i->attrs, SIZE_MAX);
+                const ebb_type *type = ebb_attrs_type(i->op, i->attrs);
+                char text[EBB_TYPE_TEXT_BYTES];
+                if (type)
+                    fprintf(out, " : %s", ebb_type_text(type, text));
             }
         } else {
             fprintf(out, "%s ", ebb_dtype_name(i->dtype));

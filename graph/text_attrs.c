@@ -108,7 +108,7 @@ static ebb_status read_instruction(ebb_text_reader *p, int64_t n_values,
     if (ebb_dtype_parse(word, &instruction->dtype))
         return read_element(p, instruction);
     const ebb_op *op = p->lookup(p->context, word);
-    if (!ebb_op_is_instruction(op))
+    if (ebb_op_instruction_kind(op) == EBB_INSTRUCTION_NONE)
         return ebb_scan_fail(&p->scan, EBB_BAD_FORMAT, "\"%s\" is no op that a program may contain",
                              word);
     instruction->op = op;
@@ -121,7 +121,16 @@ static ebb_status read_instruction(ebb_text_reader *p, int64_t n_values,
         return ebb_scan_fail(&p->scan, EBB_OUT_OF_MEMORY, "out of memory");
     memset(attrs, 0, op->attrs_bytes);
     instruction->attrs = attrs;
-    return ebb_scan_peek(&p->scan) == '{' ? ebb_text_read_attrs(p, op, attrs, &data_list) : EBB_OK;
+    if (ebb_scan_peek(&p->scan) == '{')
+        status = ebb_text_read_attrs(p, op, attrs, &data_list);
+    for (const ebb_attr_field *f = op->attrs; f->name && !status; f++) {
+        if (f->kind != EBB_ATTR_TYPE)
+            continue;
+        status = ebb_scan_expect(&p->scan, ':');
+        if (!status)
+            status = ebb_scan_type(&p->scan, ATTR(attrs, f, ebb_type));
+    }
+    return status;
 }
 
 /* Room for twice as many instructions. */

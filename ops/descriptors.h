@@ -45,7 +45,9 @@
     X(resize2d) X(resize2d_adjoint)                                                                \
     X(attention) X(masked_attention) X(dropout)                                                    \
     /* fused, by number of results */                                                              \
-    X(fused) X(fused_2) X(fused_3) X(fused_4) X(fused_5) X(fused_6) X(fused_7) X(fused_8)
+    X(fused) X(fused_2) X(fused_3) X(fused_4) X(fused_5) X(fused_6) X(fused_7) X(fused_8)          \
+    X(tile_program) X(tile_program_2) X(tile_program_3) X(tile_program_4) X(tile_program_5)        \
+    X(tile_program_6) X(tile_program_7) X(tile_program_8)
 /* clang-format on */
 
 #define EBB_DECLARE_OP(name) extern const ebb_op ebb_op_##name;
@@ -100,7 +102,7 @@ typedef struct ebb_one_hot_attrs {
 typedef struct ebb_cast_attrs {
     ebb_dtype dtype;
 } ebb_cast_attrs;
-typedef struct ebb_fused_attrs { /* fused, fused_2 .. */
+typedef struct ebb_fused_attrs { /* fused, fused_2 .., tile_program .. */
     const ebb_program *program;
 } ebb_fused_attrs;
 
@@ -111,6 +113,20 @@ static inline bool ebb_op_is_fused(const ebb_op *op)
 {
     return op->infer == ebb_op_fused.infer;
 }
+/* tile_program of so many results, 1..EBB_MAX_RESULTS. */
+const ebb_op *ebb_tile_program_op(int n_results);
+static inline bool ebb_op_is_tile_program(const ebb_op *op)
+{
+    return op->infer == ebb_op_tile_program.infer;
+}
+/* The attributes of both are ebb_fused_attrs. */
+static inline bool ebb_op_has_program(const ebb_op *op)
+{
+    return ebb_op_is_fused(op) || ebb_op_is_tile_program(op);
+}
+/* The shape of a tile_program's elements: that of its first input that is no scalar, or of its
+ * random numbers. */
+ebb_shape ebb_tile_program_shape(const ebb_program *program, const ebb_type *const *inputs);
 /* Dtypes of all values of a program that infer took: those of the inputs stand in the first ones.
  */
 void ebb_program_dtypes(const ebb_program *program, ebb_dtype *dtypes);

@@ -1,56 +1,12 @@
 /* fused: an element-wise graph as one op, for every number of results. Passes make it; the program
  * says what it computes (graph/program.c). Its eval runs the evals of the ops inside. */
 #define EBB_NO_LOCATIONS
-#include "ops/build.h"
-#include "ops/descriptors.h"
-#include <string.h>
-
-static int count_inputs(const ebb_instruction *instruction)
-{
-    return instruction->op ? instruction->op->n_inputs : 0;
-}
+#include "ops/program.h"
 
 static double flops_fused(const ebb_infer *types)
 {
-    const ebb_program *program = ((const ebb_fused_attrs *)types->attrs)->program;
-    double n = 0;
-    for (int k = 0; k < program->n_instructions; k++)
-        n += program->instructions[k].op != NULL;
-    return n * (double)ebb_shape_elements(&types->results[0].shape);
-}
-
-/* ---- types ---- */
-
-static ebb_status infer_instruction(const ebb_infer *infer, const ebb_instruction *i, int number,
-                                    ebb_dtype *dtypes)
-{
-    const ebb_op *op = i->op;
-    if (!op) {
-        dtypes[number] = i->dtype;
-        return ebb_infer_dtype(infer, i->dtype);
-    }
-    if (!ebb_op_is_instruction(op))
-        return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "$%d: a program may not contain %s", number,
-                              op->name);
-    if (op->attrs_bytes && !i->attrs)
-        return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "$%d: %s lacks its attributes", number,
-                              op->name);
-    ebb_type types[EBB_MAX_INSTRUCTION_INPUTS], result = { EBB_NO_DTYPE, EBB_SCALAR };
-    const ebb_type *inputs[EBB_MAX_INSTRUCTION_INPUTS];
-    for (int k = 0; k < op->n_inputs; k++) {
-        if (i->inputs[k] < 0 || i->inputs[k] >= number)
-            return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "$%d reads $%d, which is not before it",
-                                  number, i->inputs[k]);
-        types[k] = (ebb_type){ dtypes[i->inputs[k]], EBB_SCALAR };
-        inputs[k] = &types[k];
-    }
-    ebb_error why = { 0 };
-    ebb_status status =
-        op->infer(&(ebb_infer){ op, i->attrs, op->n_inputs, inputs, &result, &why });
-    if (status)
-        return ebb_infer_fail(infer, status, "$%d, %s: %.150s", number, op->name, why.message);
-    dtypes[number] = result.dtype;
-    return EBB_OK;
+    return ebb_program_flops(((const ebb_fused_attrs *)types->attrs)->program,
+                             &types->results[0].shape);
 }
 
 static ebb_status infer_fused(const ebb_infer *infer)
@@ -59,123 +15,35 @@ static ebb_status infer_fused(const ebb_infer *infer)
     const ebb_shape *shape = &infer->inputs[0]->shape;
     ebb_dtype dtypes[EBB_MAX_PROGRAM_VALUES];
     char a[EBB_TYPE_TEXT_BYTES], b[EBB_TYPE_TEXT_BYTES];
-    if (!program)
-        return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "there is no program");
-    if (infer->n_inputs > EBB_MAX_PROGRAM_INPUTS || program->n_inputs != infer->n_inputs)
-        return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE,
-                              "a program of %d inputs for %d; at most %d are allowed",
-                              program->n_inputs, infer->n_inputs, EBB_MAX_PROGRAM_INPUTS);
-    if (program->n_instructions < 1 || program->n_instructions > EBB_MAX_INSTRUCTIONS)
-        return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "%d instructions; 1 to %d are allowed",
-                              program->n_instructions, EBB_MAX_INSTRUCTIONS);
-    if (program->n_results != infer->op->n_results)
-        return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "a program of %d results for %d",
-                              program->n_results, infer->op->n_results);
-    for (int i = 0; i < infer->n_inputs; i++) {
+    ebb_status status = ebb_program_check(infer, program);
+    for (int i = 0; i < infer->n_inputs && !status; i++) {
         dtypes[i] = infer->inputs[i]->dtype;
         if (!ebb_shape_equal(&infer->inputs[i]->shape, shape))
-            return ebb_infer_fail(infer, EBB_BAD_SHAPE, "shapes differ: %s, %s",
-                                  ebb_shape_text(shape, a),
-                                  ebb_shape_text(&infer->inputs[i]->shape, b));
+            status = ebb_infer_fail(infer, EBB_BAD_SHAPE, "shapes differ: %s, %s",
+                                    ebb_shape_text(shape, a),
+                                    ebb_shape_text(&infer->inputs[i]->shape, b));
     }
-    const int n_values = program->n_inputs + program->n_instructions;
-    for (int k = 0; k < program->n_instructions; k++) {
-        ebb_status status =
-            infer_instruction(infer, &program->instructions[k], program->n_inputs + k, dtypes);
-        if (status)
-            return status;
+    for (int k = 0; !status && k < program->n_instructions; k++) {
+        const ebb_instruction *i = &program->instructions[k];
+        if (i->op && !ebb_op_is_instruction(i->op))
+            return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "$%d: a program may not contain %s",
+                                  program->n_inputs + k, i->op->name);
+        status = ebb_program_check_reads(infer, i, program->n_inputs + k);
+        if (!status)
+            status = ebb_program_infer_element(infer, i, program->n_inputs + k, dtypes);
     }
-    for (int r = 0; r < program->n_results; r++) {
-        const int32_t value = program->results[r];
-        if (value < program->n_inputs || value >= n_values)
-            return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "result %d is $%d, no instruction", r,
-                                  value);
-        for (int k = 0; k < r; k++)
-            if (program->results[k] == value)
-                return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "results %d and %d are both $%d", k,
-                                      r, value);
-        infer->results[r] = (ebb_type){ dtypes[value], *shape };
-    }
-    return EBB_OK;
+    if (!status)
+        status = ebb_program_check_results(infer, program);
+    for (int r = 0; !status && r < program->n_results; r++)
+        infer->results[r] = (ebb_type){ dtypes[program->results[r]], *shape };
+    return status;
 }
 
-void ebb_program_dtypes(const ebb_program *program, ebb_dtype *dtypes)
-{
-    const ebb_infer nobody = { .op = &ebb_op_fused };
-    for (int k = 0; k < program->n_instructions; k++)
-        (void)infer_instruction(&nobody, &program->instructions[k], program->n_inputs + k, dtypes);
-}
-
-/* ---- values ---- */
-
-enum { EVAL_BYTES = 65536 }; /* for the values of some elements */
-
-static ebb_status eval_instruction(const ebb_eval *eval, const ebb_instruction *i,
-                                   const ebb_tensor *values, const ebb_tensor *result)
-{
-    ebb_tensor inputs[EBB_MAX_INSTRUCTION_INPUTS];
-    if (!i->op) {
-        const size_t bytes = ebb_dtype_bytes(i->dtype);
-        for (int64_t k = 0; k < result->type.shape.dims[0]; k++)
-            memcpy((char *)result->data + (size_t)k * bytes, &i->bits, bytes);
-        return EBB_OK;
-    }
-    for (int k = 0; k < i->op->n_inputs; k++)
-        inputs[k] = values[i->inputs[k]];
-    return i->op->eval(&(ebb_eval){
-        .op = i->op,
-        .attrs = i->attrs,
-        .n_inputs = i->op->n_inputs,
-        .n_results = 1,
-        .inputs = inputs,
-        .results = result,
-        .error = eval->error,
-    });
-}
-
-/* Some elements at a time, so that all values of the program have room. */
 static ebb_status eval_fused(const ebb_eval *eval)
 {
-    const ebb_program *program = ((const ebb_fused_attrs *)eval->attrs)->program;
-    const int n_values = program->n_inputs + program->n_instructions;
-    const int64_t n = ebb_shape_elements(&eval->results[0].type.shape);
-    const int64_t most = EVAL_BYTES / 8 / n_values;
-    _Alignas(8) char block[EVAL_BYTES];
-    ebb_dtype dtypes[EBB_MAX_PROGRAM_VALUES];
-    for (int i = 0; i < eval->n_inputs; i++)
-        dtypes[i] = eval->inputs[i].type.dtype;
-    ebb_program_dtypes(program, dtypes);
-    for (int64_t begin = 0; begin < n; begin += most) {
-        const int64_t length = n - begin < most ? n - begin : most;
-        for (int v = 0; v < n_values; v++) {
-            char *data = block + (size_t)(v * most) * 8;
-            ebb_tensor values[EBB_MAX_INSTRUCTION_INPUTS];
-            ebb_status status = EBB_OK;
-            if (v < program->n_inputs) {
-                const size_t bytes = ebb_dtype_bytes(dtypes[v]);
-                memcpy(data, (const char *)eval->inputs[v].data + (size_t)begin * bytes,
-                       (size_t)length * bytes);
-                continue;
-            }
-            ebb_instruction i = program->instructions[v - program->n_inputs];
-            for (int k = 0; k < count_inputs(&i); k++) {
-                values[k] = ebb_tensor_borrow(dtypes[i.inputs[k]], EBB_SHAPE(length),
-                                              block + (size_t)(i.inputs[k] * most) * 8);
-                i.inputs[k] = k;
-            }
-            const ebb_tensor result = ebb_tensor_borrow(dtypes[v], EBB_SHAPE(length), data);
-            status = eval_instruction(eval, &i, values, &result);
-            if (status)
-                return status;
-        }
-        for (int r = 0; r < program->n_results; r++) {
-            const int32_t v = program->results[r];
-            const size_t bytes = ebb_dtype_bytes(dtypes[v]);
-            memcpy((char *)eval->results[r].data + (size_t)begin * bytes,
-                   block + (size_t)(v * most) * 8, (size_t)length * bytes);
-        }
-    }
-    return EBB_OK;
+    ebb_program_block block;
+    ebb_program_block_init(&block, eval);
+    return ebb_program_eval_elements(eval, &block);
 }
 
 static void decompose_fused(const ebb_decompose *d)
@@ -188,7 +56,7 @@ static void decompose_fused(const ebb_decompose *d)
     for (int k = 0; k < program->n_instructions; k++) {
         const ebb_instruction *i = &program->instructions[k];
         ebb_node inputs[EBB_MAX_INSTRUCTION_INPUTS], node;
-        for (int n = 0; n < count_inputs(i); n++)
+        for (int n = 0; n < ebb_instruction_inputs(i); n++)
             inputs[n] = ebb_graph_node(d->graph, ids[i->inputs[n]]);
         if (i->op)
             node = ebb_emit(d->graph, i->op, inputs, i->op->n_inputs, i->attrs, NULL);

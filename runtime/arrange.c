@@ -1,5 +1,6 @@
 /* In which layouts and orders of dimensions a node may be computed. */
 #include "graph/graph_build.h"
+#include "ops/descriptors.h"
 #include "runtime/lowering.h"
 
 #include <string.h>
@@ -185,7 +186,8 @@ int ebb_fill_variants(ebb_lowering *l, ebb_node node, ebb_order *order, bool *fo
     for (size_t i = 0; i < n_inputs; i++)
         if (l->operands[i].layout.n_blocks)
             v[0].backend = EBB_NO_BACKEND;
-    if (is_strided) {
+    /* What is best done otherwise is taken apart rather than its inputs copied. */
+    if (is_strided && !ebb_op_is_tile_program(region->op)) {
         v[n] = v[0];
         v[n].backend = EBB_ANY_BACKEND;
         v[n].region.inputs = l->operands + n_inputs;

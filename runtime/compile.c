@@ -432,8 +432,9 @@ static void count_steps(ebb_executable *e)
     const ebb_step *steps = ebb_executable_steps(e);
     e->stats.n_steps = (int64_t)e->steps.n;
     for (size_t s = 0; s < e->steps.n; s++) {
-        e->stats.n_fused += !steps[s].is_copy &&
-                            ebb_op_is_fused(ebb_node_op(ebb_graph_node(e->graph, steps[s].node)));
+        e->stats.n_fused +=
+            !steps[s].is_copy &&
+            ebb_op_has_program(ebb_node_op(ebb_graph_node(e->graph, steps[s].node)));
         e->stats.n_copies += steps[s].is_copy;
         e->stats.n_reorders += steps[s].is_reorder;
         e->stats.n_kernel_reorders += steps[s].kernel.n_reorders;

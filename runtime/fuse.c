@@ -2,6 +2,7 @@
 #include "passes/fuse.h"
 #include "passes/norms.h"
 #include "passes/rules.h"
+#include "passes/tiles.h"
 #include "runtime/choose.h"
 
 #include <stdio.h>
@@ -75,6 +76,14 @@ static ebb_status make_programs(ebb_executable *e, const ebb_node *outputs, ebb_
                         &e->error);
 }
 
+static ebb_status take_in_random(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
+                                 uint32_t *map, int64_t *n)
+{
+    const ebb_tiles options = { { takes_joined, e, e->has_updates }, may_fuse };
+    return ebb_tiles_run(&options, e->graph, outputs, (int64_t)e->n_fetches, graph, map, n,
+                         &e->error);
+}
+
 static ebb_status run_pass(ebb_executable *e, ebb_dump *dump, const char *name, graph_pass pass)
 {
     const size_t map_bytes = ((size_t)ebb_graph_n_nodes(e->graph) + 1) * sizeof(uint32_t);
@@ -109,7 +118,8 @@ static const struct {
     graph_pass run;
 } passes[] = { { "join", "join", join_pools },
                { "norms", "norms", join_norms },
-               { "programs", "fuse", make_programs } };
+               { "programs", "fuse", make_programs },
+               { "random", "tiles", take_in_random } };
 enum { N_PASSES = sizeof passes / sizeof *passes };
 
 ebb_status ebb_executable_fuse(ebb_executable *e, ebb_dump *dump)

@@ -95,7 +95,7 @@ static void write_label(const ebb_executable *e, size_t position, ebb_profile_by
         append(label, " ");
         append(label, ebb_node_text(node, text));
     }
-    if (!step->is_copy && ebb_op_is_fused(op))
+    if (!step->is_copy && ebb_op_has_program(op))
         append_program(label, ((const ebb_fused_attrs *)ebb_node_attrs(node))->program);
 }
 

@@ -11,6 +11,7 @@ enum {
     MOST_TILE = 1024,
     LEAST_TILE = 64,
     STREAM_TILE = 256, /* with results that go past the caches: so that stores and work overlap */
+    RANDOM_TILE = 192, /* random numbers are made so many at a time, or a divisor of it */
     COSTLY_INSTRUCTION = EBB_CHEAP_WORK / EBB_COSTLY_WORK
 };
 
@@ -40,8 +41,15 @@ typedef struct move {
     int32_t input; /* -1: the result */
 } move;
 
+/* Stands behind the counter, where attributes stand in other instructions. */
+typedef struct random_numbers {
+    ebb_random_source source;
+    const int64_t *position; /* of the tile's first element */
+} random_numbers;
+
 typedef struct input {
     ebb_operand_kind kind;
+    bool is_counter; /* of random numbers: a scalar, read where it lies */
     ebb_walk walk;
     size_t buffer; /* in the thread's scratch; not for dense ones */
 } input;
@@ -55,12 +63,14 @@ typedef struct result {
 /* What belongs to a thread between runs. */
 typedef struct worker {
     bound *program;
+    random_numbers *random; /* for each instruction that needs it */
+    int64_t position;
     const void *at[EBB_MAX_PROGRAM_INPUTS + EBB_MAX_RESULTS]; /* operands, as they are bound */
     const char *scratch;                                      /* as it is bound */
 } worker;
 
 typedef struct fused_state {
-    int n_inputs, n_results, n_instructions, n_threads;
+    int n_inputs, n_results, n_instructions, n_random, n_threads;
     int64_t n_elements, tile;
     int64_t row; /* a tile ends at its multiples; 0: nowhere */
     size_t slot_bytes, thread_bytes;
@@ -121,6 +131,8 @@ static void fill_buffers(const fused_state *s, const ebb_call *call, char *scrat
     for (int i = 0; i < s->n_inputs; i++) {
         const input *in = &s->inputs[i];
         const size_t bytes = in->walk.element_bytes, tile_bytes = (size_t)s->tile * bytes;
+        if (in->is_counter)
+            continue;
         if (in->kind == EBB_OPERAND_SINGLE)
             ebb_row_read(call->inputs[i], 0, s->tile, bytes, scratch + in->buffer);
         else if (in->kind == EBB_OPERAND_PERIODIC)
@@ -136,6 +148,8 @@ static const void *find_input(const fused_state *s, const ebb_call *call, int i,
 {
     const input *in = &s->inputs[i];
     const size_t bytes = in->walk.element_bytes;
+    if (in->is_counter)
+        return call->inputs[i];
     switch (in->kind) {
     case EBB_OPERAND_DENSE:
         break;
@@ -183,6 +197,7 @@ static void run_part(void *context, int index, int n)
         int64_t length = end - begin < s->tile ? end - begin : s->tile;
         if (s->row > 0 && length > s->row - begin % s->row)
             length = s->row - begin % s->row;
+        w->position = begin;
         for (int i = 0; i < s->n_inputs; i++)
             bind_operand(s, w, i, find_input(s, call, i, scratch, &cursors[i], begin, length));
         for (int r = 0; r < s->n_results; r++)
@@ -230,7 +245,23 @@ static void fill_dtypes(const ebb_region *region, ebb_dtype *dtypes)
     ebb_program_dtypes(program_of(region), dtypes);
 }
 
-static int score_fused(const ebb_region *region)
+static ebb_shape shape_of(const ebb_region *region)
+{
+    const ebb_type *inputs[EBB_MAX_PROGRAM_INPUTS];
+    if (!ebb_op_is_tile_program(region->op))
+        return region->results[0].type->shape;
+    for (int i = 0; i < region->n_inputs; i++)
+        inputs[i] = region->inputs[i].type;
+    return ebb_tile_program_shape(program_of(region), inputs);
+}
+
+static bool is_random(const ebb_instruction *i)
+{
+    return i->op && ebb_op_instruction_kind(i->op) == EBB_INSTRUCTION_RANDOM;
+}
+
+/* BEST, if there is a loop for every instruction. */
+static int score_program(const ebb_region *region)
 {
     const ebb_program *program = program_of(region);
     const ebb_vector_isa *isa = ebb_vector_isa_here();
@@ -239,11 +270,32 @@ static int score_fused(const ebb_region *region)
     fill_dtypes(region, dtypes);
     for (int k = 0; k < program->n_instructions; k++) {
         const ebb_instruction *i = &program->instructions[k];
-        if (i->op && !ebb_native_find_map(isa, i->op, dtypes[i->inputs[0]],
-                                          dtypes[program->n_inputs + k], &is_costly))
+        if (i->op && !is_random(i) &&
+            !ebb_native_find_map(isa, i->op, dtypes[i->inputs[0]], dtypes[program->n_inputs + k],
+                                 &is_costly))
             return EBB_SCORE_NONE;
     }
-    return ebb_native_score_layouts(region);
+    return EBB_SCORE_BEST;
+}
+
+static int score_fused(const ebb_region *region)
+{
+    return score_program(region) == EBB_SCORE_NONE ? EBB_SCORE_NONE
+                                                   : ebb_native_score_layouts(region);
+}
+
+/* Where an operand lies in another order, the parts are better: element-wise ones follow it. */
+static int score_tile_program(const ebb_region *region)
+{
+    const ebb_shape shape = shape_of(region);
+    for (int i = 0; i < region->n_inputs; i++) {
+        if (region->inputs[i].type->shape.rank != shape.rank)
+            continue;
+        const ebb_walk walk = ebb_walk_make(&shape, region->inputs[i].layout.strides, 1);
+        if (walk.strides[walk.rank - 1] != 0 && walk.strides[walk.rank - 1] != 1)
+            return EBB_SCORE_NONE;
+    }
+    return score_program(region);
 }
 
 bool ebb_native_fused_wish(const ebb_region *region, ebb_layout *inputs)
@@ -341,11 +393,12 @@ static void place_values(making *m)
 static void classify_inputs(making *m)
 {
     fused_state *s = m->state;
-    const ebb_shape *shape = &m->region->results[0].type->shape;
+    const ebb_shape shape = shape_of(m->region);
     for (int i = 0; i < s->n_inputs; i++) {
         const ebb_operand *operand = &m->region->inputs[i];
+        s->inputs[i].is_counter = operand->type->shape.rank != shape.rank;
         s->inputs[i].walk =
-            ebb_walk_make(shape, operand->layout.strides, ebb_dtype_bytes(operand->type->dtype));
+            ebb_walk_make(&shape, operand->layout.strides, ebb_dtype_bytes(operand->type->dtype));
         s->inputs[i].kind = ebb_operand_classify(&s->inputs[i].walk);
     }
 }
@@ -358,6 +411,8 @@ static void choose_tile(making *m)
     tile = tile > MOST_TILE ? MOST_TILE : tile < LEAST_TILE ? LEAST_TILE : tile;
     if (s->is_streamed && tile > STREAM_TILE)
         tile = STREAM_TILE;
+    if (s->n_random > 0)
+        tile = (tile + RANDOM_TILE - 1) / RANDOM_TILE * RANDOM_TILE;
     if (tile > s->n_elements)
         tile = s->n_elements > 0 ? s->n_elements : 1;
     s->tile = tile;
@@ -380,7 +435,7 @@ static void lay_out_scratch(making *m)
     for (int i = 0; i < s->n_inputs; i++) {
         input *in = &s->inputs[i];
         const size_t bytes = in->walk.element_bytes;
-        if (in->kind == EBB_OPERAND_DENSE)
+        if (in->kind == EBB_OPERAND_DENSE || in->is_counter)
             continue;
         in->buffer = at;
         at += ebb_native_round_up((size_t)s->tile * bytes) + EBB_ALIGNMENT;
@@ -415,13 +470,19 @@ static void run_constant_8(int64_t n, void *to, const void *const *inputs)
     ebb_row_read(inputs[0], 0, n, 8, to);
 }
 
+static void run_random_numbers(int64_t n, void *to, const void *const *inputs)
+{
+    const random_numbers *r = inputs[1];
+    ebb_random_source_fill(&r->source, *(const uint64_t *)inputs[0], *r->position, n, false, to);
+}
+
 /* The instructions that are left to run, without addresses of slots and operands. */
-static void write_instructions(making *m, bound *program, char *constants)
+static void write_instructions(making *m, bound *program, random_numbers *random, char *constants)
 {
     fused_state *s = m->state;
     const ebb_program *p = m->program;
     const ebb_vector_isa *isa = ebb_native_isa(m->env);
-    int at = 0;
+    int at = 0, n_random = 0;
     for (int k = 0; k < p->n_instructions; k++) {
         const ebb_instruction *i = &p->instructions[k];
         const size_t bytes = ebb_dtype_bytes(m->dtypes[p->n_inputs + k]);
@@ -433,7 +494,12 @@ static void write_instructions(making *m, bound *program, char *constants)
             continue;
         }
         bound *b = &program[at];
-        if (i->op) {
+        if (is_random(i)) {
+            random[n_random].source = ebb_random_source_make(i->op, i->attrs, isa);
+            b->run = run_random_numbers;
+            b->inputs[1] = &random[n_random++];
+            is_costly = true;
+        } else if (i->op) {
             b->run = ebb_native_find_map(isa, i->op, m->dtypes[i->inputs[0]],
                                          m->dtypes[p->n_inputs + k], &is_costly);
             b->inputs[i->op->n_inputs] = i->attrs;
@@ -502,30 +568,52 @@ static void find_inplace(const making *m, ebb_kernel *kernel)
     }
 }
 
-static ebb_status allocate_state(making *m, size_t n_places, bound **program, char **constants)
+static ebb_status allocate_state(making *m, size_t n_places, bound **program,
+                                 random_numbers **random, char **constants)
 {
     fused_state *s = m->state;
     const size_t n = (size_t)m->program->n_instructions;
     *program = ebb_native_allocate(m->region, m->env, n * sizeof **program);
+    *random = ebb_native_allocate(m->region, m->env, (size_t)s->n_random * sizeof **random + 1);
     *constants = ebb_native_allocate(m->region, m->env, (size_t)m->n_constants * s->slot_bytes + 1);
     s->places = ebb_native_allocate(m->region, m->env, n_places * sizeof *s->places);
     s->moves = ebb_native_allocate(m->region, m->env, n_places * sizeof *s->moves);
-    return *program && *constants && s->places && s->moves ? EBB_OK : EBB_OUT_OF_MEMORY;
+    return *program && *random && *constants && s->places && s->moves ? EBB_OK : EBB_OUT_OF_MEMORY;
+}
+
+/* Random numbers know where the thread is. */
+static void tie_random(fused_state *s, worker *w, const random_numbers *of_first)
+{
+    for (int r = 0; r < s->n_random; r++)
+        w->random[r].position = &w->position;
+    for (int k = 0; k < s->n_instructions; k++)
+        if (w->program[k].run == run_random_numbers)
+            w->program[k].inputs[1] =
+                w->random + ((const random_numbers *)w->program[k].inputs[1] - of_first);
 }
 
 /* The first thread uses the instructions as they were made, the others have copies. */
-static ebb_status make_workers(making *m, bound *program)
+static ebb_status make_workers(making *m, bound *program, random_numbers *random)
 {
     fused_state *s = m->state;
     const size_t bytes = (size_t)s->n_instructions * sizeof *program;
+    const size_t random_bytes = (size_t)s->n_random * sizeof *random;
     s->workers = ebb_native_allocate(m->region, m->env, (size_t)s->n_threads * sizeof *s->workers);
     if (!s->workers)
         return EBB_OUT_OF_MEMORY;
-    s->workers[0].program = program;
-    for (int t = 1; t < s->n_threads; t++) {
-        if (!(s->workers[t].program = ebb_native_allocate(m->region, m->env, bytes)))
-            return EBB_OUT_OF_MEMORY;
-        memcpy(s->workers[t].program, program, bytes);
+    for (int t = 0; t < s->n_threads; t++) {
+        worker *w = &s->workers[t];
+        w->program = program;
+        w->random = random;
+        if (t > 0) {
+            w->program = ebb_native_allocate(m->region, m->env, bytes);
+            w->random = ebb_native_allocate(m->region, m->env, random_bytes + 1);
+            if (!w->program || !w->random)
+                return EBB_OUT_OF_MEMORY;
+            memcpy(w->program, program, bytes);
+            memcpy(w->random, random, random_bytes);
+        }
+        tie_random(s, w, random);
     }
     return EBB_OK;
 }
@@ -533,7 +621,8 @@ static ebb_status make_workers(making *m, bound *program)
 static ebb_status compile_fused(const ebb_region *region, const ebb_compile_env *env,
                                 ebb_kernel *kernel)
 {
-    if (ebb_native_fits_registers(region, env, program_of(region)))
+    if (!ebb_op_is_tile_program(region->op) &&
+        ebb_native_fits_registers(region, env, program_of(region)))
         return ebb_native_compile_registers(region, env, program_of(region), kernel);
     making m = { .region = region, .env = env, .program = program_of(region) };
     fused_state *s = ebb_native_allocate(region, env, sizeof *s);
@@ -542,7 +631,10 @@ static ebb_status compile_fused(const ebb_region *region, const ebb_compile_env 
     m.state = s;
     s->n_inputs = region->n_inputs;
     s->n_results = region->n_results;
-    s->n_elements = ebb_shape_elements(&region->results[0].type->shape);
+    const ebb_shape shape = shape_of(region);
+    s->n_elements = ebb_shape_elements(&shape);
+    for (int k = 0; k < m.program->n_instructions; k++)
+        s->n_random += is_random(&m.program->instructions[k]);
     s->move = ebb_native_isa(env)->move;
     s->inputs = ebb_native_allocate(region, env, (size_t)s->n_inputs * sizeof *s->inputs);
     if (!s->inputs)
@@ -560,16 +652,17 @@ static ebb_status compile_fused(const ebb_region *region, const ebb_compile_env 
     choose_tile(&m);
     lay_out_scratch(&m);
     bound *program;
+    random_numbers *random;
     char *constants;
     const size_t n_places = (size_t)m.program->n_instructions * PLACES;
-    if (allocate_state(&m, n_places, &program, &constants))
+    if (allocate_state(&m, n_places, &program, &random, &constants))
         return EBB_OUT_OF_MEMORY;
-    write_instructions(&m, program, constants);
+    write_instructions(&m, program, random, constants);
     list_moves(s);
     find_inplace(&m, kernel);
     kernel->n_threads = s->n_threads =
         ebb_native_threads(region, s->n_elements * m.work, EBB_CHEAP_WORK);
-    if (make_workers(&m, program))
+    if (make_workers(&m, program, random))
         return EBB_OUT_OF_MEMORY;
     kernel->run = run_fused;
     kernel->state = s;
@@ -579,3 +672,4 @@ static ebb_status compile_fused(const ebb_region *region, const ebb_compile_env 
 }
 
 const ebb_native_kind ebb_native_fused = { score_fused, compile_fused };
+const ebb_native_kind ebb_native_tile_program = { score_tile_program, compile_fused };

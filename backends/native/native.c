@@ -94,6 +94,8 @@ static const ebb_native_kind *find_kind(const ebb_region *region, int *score)
         return kind;
     if (ebb_op_is_fused(op))
         kind = &ebb_native_fused;
+    else if (ebb_op_is_tile_program(op))
+        kind = &ebb_native_tile_program;
     else if (ebb_native_is_map(op))
         kind = &ebb_native_map;
     else if ((op->traits & EBB_TRAIT_VIEW) && op->view)

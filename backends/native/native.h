@@ -15,14 +15,14 @@ typedef struct ebb_native_kind {
     ebb_status (*compile)(const ebb_region *region, const ebb_compile_env *env, ebb_kernel *kernel);
 } ebb_native_kind;
 
-extern const ebb_native_kind ebb_native_iota, ebb_native_map, ebb_native_fused, ebb_native_copy,
-    ebb_native_view, ebb_native_reduce, ebb_native_softmax, ebb_native_cross_entropy,
-    ebb_native_one_hot, ebb_native_argmax, ebb_native_random, ebb_native_matmul, ebb_native_norm,
-    ebb_native_batch_norm, ebb_native_lrn, ebb_native_resize, ebb_native_pool, ebb_native_conv,
-    ebb_native_concat, ebb_native_spread, ebb_native_gather, ebb_native_scatter, ebb_native_top_k,
-    ebb_native_fold, ebb_native_cumsum, ebb_native_pooled_conv, ebb_native_im2col,
-    ebb_native_pool_gather, ebb_native_pad_grad, ebb_native_conv_max_pool,
-    ebb_native_lane_weight_grad;
+extern const ebb_native_kind ebb_native_iota, ebb_native_map, ebb_native_fused,
+    ebb_native_tile_program, ebb_native_copy, ebb_native_view, ebb_native_reduce,
+    ebb_native_softmax, ebb_native_cross_entropy, ebb_native_one_hot, ebb_native_argmax,
+    ebb_native_random, ebb_native_matmul, ebb_native_norm, ebb_native_batch_norm, ebb_native_lrn,
+    ebb_native_resize, ebb_native_pool, ebb_native_conv, ebb_native_concat, ebb_native_spread,
+    ebb_native_gather, ebb_native_scatter, ebb_native_top_k, ebb_native_fold, ebb_native_cumsum,
+    ebb_native_pooled_conv, ebb_native_im2col, ebb_native_pool_gather, ebb_native_pad_grad,
+    ebb_native_conv_max_pool, ebb_native_lane_weight_grad;
 
 /* True if there may be a loop for this op: it stands in ops/elementwise.def, or is select or cast.
  */

@@ -28,6 +28,20 @@ bool ebb_native_is_far(const ebb_shape *shape, const int64_t *strides);
 ebb_map ebb_native_find_map(const ebb_vector_isa *isa, const ebb_op *op, ebb_dtype input,
                             ebb_dtype result, bool *is_costly);
 
+/* Random numbers in programs. */
+typedef struct ebb_random_source {
+    ebb_dtype dtype;
+    bool is_normal;
+    uint64_t seed;
+    uint32_t stream;
+    const ebb_random_table *table;
+} ebb_random_source;
+ebb_random_source ebb_random_source_make(const ebb_op *op, const ebb_random_attrs *attrs,
+                                         const ebb_vector_isa *isa);
+/* to[0..n) of elements first, first + 1, .. */
+void ebb_random_source_fill(const ebb_random_source *source, uint64_t counter, int64_t first,
+                            int64_t n, bool is_streamed, void *to);
+
 /* For programs: inputs that lie far apart are wished dense. */
 bool ebb_native_fused_wish(const ebb_region *region, ebb_layout *inputs);
 

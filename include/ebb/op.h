@@ -72,7 +72,7 @@ typedef struct ebb_attr_field {
 #field, EBB_ATTR_##kind, offsetof(type, field), summary, NULL                              \
     }
 
-/* ---- programs: element-wise graphs as an attribute, for the op fused ---- */
+/* ---- programs: element-wise graphs as an attribute, for the ops fused and tile_program ---- */
 
 #define EBB_MAX_PROGRAM_INPUTS 32
 #define EBB_MAX_INSTRUCTIONS 4096
@@ -82,7 +82,7 @@ typedef struct ebb_attr_field {
  * then the results of the instructions in order; an instruction reads values with smaller numbers.
  */
 typedef struct ebb_instruction {
-    const ebb_op *op;  /* see ebb_op_is_instruction; NULL: a constant */
+    const ebb_op *op;  /* see ebb_op_instruction_kind; NULL: a constant */
     const void *attrs; /* NULL if the op has none */
     int32_t inputs[EBB_MAX_INSTRUCTION_INPUTS];
     ebb_dtype dtype; /* of a constant */
@@ -97,8 +97,18 @@ typedef struct ebb_program {
     const int32_t *results; /* numbers of instructions' values */
 } ebb_program;
 
-/* True if a program may contain the op: element-wise with one result, one to three inputs, an eval
- * that cannot fail, and no attributes but numbers, flags and dtypes. */
+/* What an op may do in a program. */
+typedef enum ebb_instruction_kind {
+    EBB_INSTRUCTION_NONE, /* it may not be in one */
+    /* Element-wise with one result, one to three inputs, an eval that cannot fail, and no
+     * attributes but numbers, flags and dtypes. */
+    EBB_INSTRUCTION_ELEMENT,
+    /* Random numbers of the program's shape, of one input of the program: the counter, a scalar.
+     * In tile_program only. */
+    EBB_INSTRUCTION_RANDOM
+} ebb_instruction_kind;
+EBB_API ebb_instruction_kind ebb_op_instruction_kind(const ebb_op *op);
+/* The same as kind ELEMENT. */
 EBB_API bool ebb_op_is_instruction(const ebb_op *op);
 
 /* ---- layouts: how a value lies in memory; seen by view rules and backends, never by the graph

@@ -1,0 +1,292 @@
+/* tiles: programs of element-wise nodes (op fused; a single node counts as one) take in the random
+ * numbers that they alone read. Those have no other reader, and a counter that was there before
+ * them, so no path can lead out of such a program and back into it. Linear. */
+#define EBB_NO_LOCATIONS
+#include "passes/tiles.h"
+#include "ops/descriptors.h"
+#include "passes/copying.h"
+
+#include <string.h>
+
+/* By id of the old graph. */
+typedef struct record {
+    uint32_t reader;  /* the last node that reads it */
+    uint32_t n_reads; /* by that node */
+    uint32_t home;    /* the first result of what becomes the program that takes it in; 0: none */
+    bool is_home;
+} record;
+
+typedef struct tiles {
+    ebb_copying c;
+    const ebb_tiles *options;
+    record *records;
+    ebb_instruction *instructions; /* room for a program */
+} tiles;
+
+/* A program that is being made out of node `id`. Values are numbered anew: inputs, counters, random
+ * numbers, then what was there. */
+typedef struct growing {
+    uint32_t id;
+    ebb_program program;
+    uint32_t inputs[EBB_MAX_PROGRAM_INPUTS]; /* old ids */
+    int32_t results[EBB_MAX_RESULTS];
+    uint32_t result_ids[EBB_MAX_RESULTS];    /* old ids */
+    int32_t numbers[EBB_MAX_PROGRAM_VALUES]; /* of the old values */
+} growing;
+
+static const ebb_op *op_of(const tiles *t, uint32_t id)
+{
+    return ebb_node_op(ebb_old(&t->c, id));
+}
+
+static const ebb_type *type_of(const tiles *t, uint32_t id)
+{
+    return ebb_node_type(ebb_old(&t->c, id));
+}
+
+static bool may_start(const tiles *t, uint32_t id)
+{
+    const ebb_node node = ebb_old(&t->c, id);
+    if (ebb_op_is_fused(ebb_node_op(node)))
+        return true;
+    return ebb_op_is_instruction(ebb_node_op(node)) &&
+           (!t->options->may_fuse || t->options->may_fuse(t->options->join.context, node));
+}
+
+static bool is_random(const tiles *t, uint32_t id)
+{
+    return ebb_op_instruction_kind(op_of(t, id)) == EBB_INSTRUCTION_RANDOM;
+}
+
+/* ---- a program ---- */
+
+/* The place of an old node among the inputs; -1: there is no room. */
+static int32_t add_input(growing *g, uint32_t id)
+{
+    for (int i = 0; i < g->program.n_inputs; i++)
+        if (g->inputs[i] == id)
+            return i;
+    if (g->program.n_inputs == EBB_MAX_PROGRAM_INPUTS)
+        return -1;
+    g->inputs[g->program.n_inputs] = id;
+    return g->program.n_inputs++;
+}
+
+static bool is_taken_in(const tiles *t, const growing *g, uint32_t input)
+{
+    return t->records[input].home == g->id;
+}
+
+static int32_t add_instruction(const tiles *t, growing *g, const ebb_instruction *instruction)
+{
+    t->instructions[g->program.n_instructions] = *instruction;
+    return g->program.n_inputs + g->program.n_instructions++;
+}
+
+/* Numbers the inputs, counters last, then makes the instructions of random numbers. False: there is
+ * no room. */
+static bool add_inputs(const tiles *t, growing *g)
+{
+    const ebb_node node = ebb_old(&t->c, g->id);
+    const uint32_t *ids = ebb_node_input_ids(node);
+    const int n = ebb_node_n_inputs(node);
+    for (int i = 0; i < n; i++)
+        if (!is_taken_in(t, g, ids[i]) && (g->numbers[i] = add_input(g, ids[i])) < 0)
+            return false;
+    for (int i = 0; i < n; i++)
+        if (is_taken_in(t, g, ids[i]) && add_input(g, ebb_old_inputs(&t->c, ids[i])[0]) < 0)
+            return false;
+    for (int i = 0; i < n; i++) {
+        int same = 0;
+        while (ids[same] != ids[i])
+            same++;
+        if (same < i) {
+            g->numbers[i] = g->numbers[same];
+        } else if (is_taken_in(t, g, ids[i])) {
+            const ebb_node random = ebb_old(&t->c, ids[i]);
+            const ebb_instruction made = {
+                .op = ebb_node_op(random),
+                .attrs = ebb_node_attrs(random),
+                .inputs = { add_input(g, ebb_node_input_ids(random)[0]) },
+            };
+            if (g->program.n_instructions == EBB_MAX_INSTRUCTIONS)
+                return false;
+            g->numbers[i] = add_instruction(t, g, &made);
+        }
+    }
+    return true;
+}
+
+/* The instruction for old value `value`, with its operands numbered anew. */
+static bool add_element(const tiles *t, growing *g, const ebb_instruction *old, int32_t value)
+{
+    ebb_instruction made = *old;
+    for (int i = 0; old->op && i < old->op->n_inputs; i++)
+        made.inputs[i] = g->numbers[old->inputs[i]];
+    if (g->program.n_instructions == EBB_MAX_INSTRUCTIONS)
+        return false;
+    g->numbers[value] = add_instruction(t, g, &made);
+    return true;
+}
+
+/* What the node is made of, as a program: its own, or one of itself alone. */
+static ebb_program program_of(const tiles *t, uint32_t id, ebb_instruction *alone, int32_t *result)
+{
+    const ebb_node node = ebb_old(&t->c, id);
+    const ebb_op *op = ebb_node_op(node);
+    if (ebb_op_is_fused(op))
+        return *((const ebb_fused_attrs *)ebb_node_attrs(node))->program;
+    *alone = (ebb_instruction){ .op = op, .attrs = op->attrs_bytes ? ebb_node_attrs(node) : NULL };
+    for (int i = 0; i < op->n_inputs; i++)
+        alone->inputs[i] = i;
+    *result = op->n_inputs;
+    return (ebb_program){ .n_inputs = op->n_inputs,
+                          .n_instructions = 1,
+                          .n_results = 1,
+                          .instructions = alone,
+                          .results = result };
+}
+
+/* The program of node `id` with all that is at home there; false: that is beyond the limits. */
+static bool grow(const tiles *t, uint32_t id, growing *g)
+{
+    ebb_instruction alone;
+    int32_t result;
+    const ebb_program old = program_of(t, id, &alone, &result);
+    g->id = id;
+    g->program = (ebb_program){ .instructions = t->instructions, .results = g->results };
+    if (!add_inputs(t, g))
+        return false;
+    for (int k = 0; k < old.n_instructions; k++)
+        if (!add_element(t, g, &old.instructions[k], old.n_inputs + k))
+            return false;
+    for (int r = 0; r < old.n_results; r++) {
+        g->result_ids[g->program.n_results] = id + (uint32_t)r;
+        g->results[g->program.n_results++] = g->numbers[old.results[r]];
+    }
+    return true;
+}
+
+static bool is_taken(const tiles *t, const growing *g)
+{
+    const ebb_join *join = &t->options->join;
+    const ebb_fused_attrs attrs = { &g->program };
+    const ebb_type *inputs[EBB_MAX_PROGRAM_INPUTS], *results[EBB_MAX_RESULTS];
+    for (int i = 0; i < g->program.n_inputs; i++)
+        inputs[i] = type_of(t, g->inputs[i]);
+    for (int r = 0; r < g->program.n_results; r++)
+        results[r] = type_of(t, g->result_ids[r]);
+    return !join->takes || join->takes(join->context, ebb_tile_program_op(g->program.n_results),
+                                       &attrs, g->program.n_inputs, inputs, results);
+}
+
+/* ---- finding ---- */
+
+static void find_readers(tiles *t)
+{
+    for (uint32_t id = 1; id < t->c.n_ids; id++) {
+        if (!t->c.is_needed[id] || op_of(t, id) == &ebb_op_result)
+            continue;
+        for (int i = 0; i < ebb_node_n_inputs(ebb_old(&t->c, id)); i++) {
+            record *r = &t->records[ebb_old_inputs(&t->c, id)[i]];
+            r->n_reads = r->reader == id ? r->n_reads + 1 : 1;
+            r->reader = id;
+        }
+    }
+}
+
+/* Random numbers that one program alone reads. */
+static bool find_random(tiles *t)
+{
+    bool any = false;
+    for (uint32_t id = 1; id < t->c.n_ids; id++) {
+        record *r = &t->records[id];
+        if (!t->c.is_needed[id] || !is_random(t, id) || !r->reader || r->n_reads != t->c.uses[id] ||
+            !may_start(t, r->reader))
+            continue;
+        r->home = r->reader;
+        t->records[r->home].is_home = true;
+        any = true;
+    }
+    return any;
+}
+
+/* ---- the new graph ---- */
+
+static void emit_program(tiles *t, growing *g)
+{
+    const ebb_fused_attrs attrs = { &g->program };
+    ebb_node inputs[EBB_MAX_PROGRAM_INPUTS], results[EBB_MAX_RESULTS];
+    for (int i = 0; i < g->program.n_inputs; i++)
+        inputs[i] = ebb_new(&t->c, g->inputs[i]);
+    ebb_graph_stand_at(t->c.to, ebb_old(&t->c, g->id));
+    if (!ebb_emit(t->c.to, ebb_tile_program_op(g->program.n_results), inputs, g->program.n_inputs,
+                  &attrs, results)
+             .id)
+        return;
+    for (int r = 0; r < g->program.n_results; r++) {
+        t->c.map[g->result_ids[r]] = results[r].id;
+        ebb_copying_name(&t->c, g->result_ids[r]);
+    }
+}
+
+/* Homes that no backend takes are none. Returns how many nodes find one. */
+static int64_t ask(tiles *t)
+{
+    int64_t n = 0;
+    growing g;
+    for (uint32_t id = 1; id < t->c.n_ids; id++) {
+        record *r = &t->records[id];
+        r->is_home = r->is_home && grow(t, id, &g) && is_taken(t, &g);
+    }
+    for (uint32_t id = 1; id < t->c.n_ids; id++) {
+        record *r = &t->records[id];
+        r->home = t->records[r->home].is_home ? r->home : 0;
+        n += r->home != 0;
+    }
+    return n;
+}
+
+static ebb_status emit_all(tiles *t)
+{
+    growing g;
+    ebb_status status = ebb_copying_open(&t->c);
+    for (uint32_t id = 1; id < t->c.n_ids && !status; id++) {
+        const record *r = &t->records[id];
+        if (!t->c.is_needed[id] || r->home || op_of(t, id) == &ebb_op_result)
+            continue;
+        if (r->is_home && grow(t, id, &g))
+            emit_program(t, &g);
+        else
+            status = ebb_copying_copy(&t->c, id);
+        if (!status)
+            status = ebb_graph_status(t->c.to);
+    }
+    return status ? status : ebb_copying_updates(&t->c);
+}
+
+ebb_status ebb_tiles_run(const ebb_tiles *options, const ebb_graph *graph, const ebb_node *outputs,
+                         int64_t n_outputs, ebb_graph **result, uint32_t *map, int64_t *n_hits,
+                         ebb_error *error)
+{
+    tiles t = { .c = { .from = graph, .map = map, .keep_updates = options->join.keep_updates },
+                .options = options };
+    ebb_status status = ebb_copying_start(&t.c, outputs, n_outputs);
+    const size_t bytes = t.c.n_ids * sizeof *t.records;
+    const size_t instructions_bytes = EBB_MAX_INSTRUCTIONS * sizeof *t.instructions;
+    t.records = ebb_allocate(t.c.allocator, bytes);
+    t.instructions = ebb_allocate(t.c.allocator, instructions_bytes);
+    if (!t.records || !t.instructions)
+        status = EBB_OUT_OF_MEMORY;
+    if (!status) {
+        memset(t.records, 0, bytes);
+        find_readers(&t);
+        if (find_random(&t)) {
+            *n_hits = ask(&t);
+            status = *n_hits ? emit_all(&t) : EBB_OK;
+        }
+    }
+    ebb_release(t.c.allocator, t.instructions, instructions_bytes);
+    ebb_release(t.c.allocator, t.records, bytes);
+    return ebb_copying_finish(&t.c, "tiles", status, result, error);
+}

@@ -1,0 +1,19 @@
+/* Tile programs: programs of element-wise nodes take in the random numbers that they alone read.
+ * See docs/decisions/0005-tile-programs.md. */
+#ifndef PASSES_TILES_H
+#define PASSES_TILES_H
+
+#include "passes/pools.h"
+
+typedef struct ebb_tiles {
+    ebb_join join;
+    /* May a single node, of kind ELEMENT, be a program? NULL: always. */
+    bool (*may_fuse)(void *context, ebb_node node);
+} ebb_tiles;
+
+/* As ebb_norms_run; *n_hits counts what went into programs. */
+ebb_status ebb_tiles_run(const ebb_tiles *options, const ebb_graph *graph, const ebb_node *outputs,
+                         int64_t n_outputs, ebb_graph **result, uint32_t *map, int64_t *n_hits,
+                         ebb_error *error);
+
+#endif
