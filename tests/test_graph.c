@@ -4,6 +4,7 @@
 
 #include "graph/graph_build.h"
 #include "graph/interpret.h"
+#include "support/golden.h"
 #include "support/runner.h"
 
 #include <locale.h>
@@ -17,25 +18,6 @@ static void assert_message(const ebb_graph *g, ebb_status status, const char *pa
                   ebb_status_name(ebb_graph_status(g)), ebb_graph_message(g));
     ck_assert_msg(strstr(ebb_graph_message(g), part), "\"%s\" is not in \"%s\"", part,
                   ebb_graph_message(g));
-}
-
-static char *print_graph(const ebb_graph *g)
-{
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    ck_assert_int_eq(ebb_graph_print(g, out), EBB_OK);
-    fclose(out);
-    return text;
-}
-
-static ebb_graph *parse_text(const char *text)
-{
-    ebb_graph *g;
-    ebb_error error;
-    ebb_status status = ebb_graph_parse(text, strlen(text), NULL, 0, NULL, &g, &error);
-    ck_assert_msg(status == EBB_OK, "%s", error.message);
-    return g;
 }
 
 START_TEST(status_names_and_texts)
@@ -400,12 +382,12 @@ START_TEST(several_results)
     ck_assert(ebb_tensor_get(ebb_interpreter_get(in, r[1]), 1) == 1);
     ebb_interpreter_destroy(in);
 
-    char *text = print_graph(g);
+    char *text = golden_print(g);
     ebb_graph *h;
     const ebb_op *extra[] = { &op_pair };
     ck_assert_msg(ebb_graph_parse(text, strlen(text), extra, 1, NULL, &h, &error) == EBB_OK, "%s",
                   error.message);
-    char *text_again = print_graph(h);
+    char *text_again = golden_print(h);
     ck_assert_str_eq(text, text_again);
     free(text);
     free(text_again);
@@ -430,8 +412,8 @@ static const char sample_text[] =
 
 START_TEST(text_round_trip)
 {
-    ebb_graph *g = parse_text(sample_text);
-    char *text = print_graph(g);
+    ebb_graph *g = golden_parse(sample_text);
+    char *text = golden_print(g);
     ck_assert_str_eq(text, sample_text);
     free(text);
     ck_assert_int_eq(ebb_graph_n_updates(g), 1);
@@ -439,7 +421,7 @@ START_TEST(text_round_trip)
     ck_assert_msg(ebb_graph_verify(g, &error) == EBB_OK, "%s", error.message);
     ebb_graph_destroy(g);
 
-    g = parse_text("  # comment\n\n%5 = input {name=\"x\"} : f64[] # why\n%9 = exp %5 : f64[]");
+    g = golden_parse("  # comment\n\n%5 = input {name=\"x\"} : f64[] # why\n%9 = exp %5 : f64[]");
     ck_assert_int_eq(ebb_graph_n_nodes(g), 2); /* ids of the text need not be dense */
     ebb_graph_destroy(g);
 }
@@ -449,8 +431,8 @@ START_TEST(text_ignores_the_locale)
 {
     if (!setlocale(LC_ALL, "de_DE.UTF-8") && !setlocale(LC_ALL, "fr_FR.UTF-8"))
         SKIP_TEST("no locale with a decimal comma is installed");
-    ebb_graph *g = parse_text(sample_text);
-    char *text = print_graph(g);
+    ebb_graph *g = golden_parse(sample_text);
+    char *text = golden_print(g);
     ck_assert_str_eq(text, sample_text);
     free(text);
     ebb_graph_destroy(g);
@@ -539,7 +521,7 @@ END_TEST
 
 START_TEST(dot_shows_phases_scopes_and_shapes)
 {
-    ebb_graph *g = parse_text(sample_text);
+    ebb_graph *g = golden_parse(sample_text);
     char *dot = NULL;
     size_t n = 0;
     FILE *out = open_memstream(&dot, &n);
@@ -567,7 +549,7 @@ START_TEST(writing_to_a_full_device_is_reported)
     if (!full)
         SKIP_TEST("there is no /dev/full");
     setvbuf(full, NULL, _IONBF, 0);
-    ebb_graph *g = parse_text(sample_text);
+    ebb_graph *g = golden_parse(sample_text);
     ck_assert_int_eq(ebb_graph_print(g, full), EBB_IO);
     ck_assert_int_eq(ebb_graph_write_dot(g, full, NULL), EBB_IO);
     fclose(full);

@@ -2,6 +2,7 @@
  * in it overlaps. */
 #include "models/models.h"
 #include "passes/rematerialize.h"
+#include "tests/support/golden.h"
 #include "tests/support/runtime.h"
 
 #include <stdlib.h>
@@ -560,10 +561,8 @@ static const char behind[] = "graph \"g\"\n"
 
 static void rematerialize(const ebb_rematerialize *options, const char *expected, int n_nodes)
 {
-    ebb_graph *graph, *result;
+    ebb_graph *graph = golden_parse(before), *result;
     ebb_error error;
-    ck_assert_msg(ebb_graph_parse(before, strlen(before), NULL, 0, NULL, &graph, &error) == EBB_OK,
-                  "%s", error.message);
     uint32_t map[20];
     const ebb_node out = ebb_graph_node(graph, ebb_graph_n_nodes(graph));
     ebb_rematerialize_cost cost;
@@ -571,11 +570,7 @@ static void rematerialize(const ebb_rematerialize *options, const char *expected
                      EBB_OK);
     ck_assert_int_eq(cost.n_nodes, n_nodes);
     if (expected) {
-        char *text = NULL;
-        size_t n = 0;
-        FILE *file = open_memstream(&text, &n);
-        ck_assert_int_eq(ebb_graph_print(result, file), EBB_OK);
-        fclose(file);
+        char *text = golden_print(result);
         ck_assert_str_eq(text, expected);
         const ebb_node last = ebb_graph_node(result, map[out.id]);
         ck_assert_str_eq(ebb_node_name(last), "out");

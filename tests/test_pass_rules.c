@@ -11,6 +11,7 @@
 #include "graph/interpret.h"
 #include "passes/rules.h"
 #include "support/files.h"
+#include "support/golden.h"
 #include "support/runner.h"
 
 #include <math.h>
@@ -18,7 +19,6 @@
 #include <string.h>
 
 #define MAX_CASES 1000
-#define MAX_OUTPUTS 4
 
 static const ebb_rule_set *const sets[] = {
     &ebb_rules_canonicalize, &ebb_rules_simplify, &ebb_rules_shapes, &ebb_rules_fold,
@@ -119,36 +119,6 @@ static void free_cases(void)
 }
 
 /* ---- running a case ---- */
-
-static ebb_graph *parse_text(const golden *c, const char *text)
-{
-    ebb_graph *graph;
-    ebb_error error;
-    ebb_status status = ebb_graph_parse(text, strlen(text), NULL, 0, NULL, &graph, &error);
-    ck_assert_msg(!status, "%s: %s\n%s", c->title, error.message, text);
-    return graph;
-}
-
-static char *print_graph(const ebb_graph *graph)
-{
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    ck_assert_int_eq(ebb_graph_print(graph, out), EBB_OK);
-    fclose(out);
-    return text;
-}
-
-static int find_outputs(const ebb_graph *graph, ebb_node outputs[MAX_OUTPUTS])
-{
-    int n = 0;
-    for (uint32_t id = 1; id <= ebb_graph_n_nodes(graph); id++) {
-        ebb_node node = ebb_graph_node(graph, id);
-        if (strncmp(ebb_node_name(node), "out", 3) == 0)
-            outputs[n++] = node;
-    }
-    return n;
-}
 
 /* Runs the rules of one set until none fires, then drops what is dead. */
 static ebb_graph *run_rules(const golden *c, const ebb_graph *graph, ebb_node *outputs, int n,
@@ -256,23 +226,23 @@ static void compare_values(const golden *c, const ebb_graph *before, const ebb_n
 
 static void check_case(const golden *c)
 {
-    ebb_graph *before = parse_text(c, c->before);
+    ebb_graph *before = golden_parse(c->before);
     ebb_node old[MAX_OUTPUTS], new[MAX_OUTPUTS];
-    int n = find_outputs(before, old);
+    int n = golden_outputs(before, old);
     ck_assert_msg(n > 0, "%s: no outputs", c->title);
     memcpy(new, old, sizeof new);
     ebb_rewrite_counts counts = { 0 };
     ebb_graph *after = run_rules(c, before, new, n, &counts);
     bool fired = counts.hits[c->rule_index] > 0;
-    char *text = print_graph(after);
+    char *text = golden_print(after);
     ck_assert_msg(fired == c->fires, "%s: %s\n%s", c->title, fired ? "fired" : "did not fire",
                   text);
     ck_assert_msg(c->fires == (c->after != NULL), "%s: what is expected is %s", c->title,
                   c->after ? "superfluous" : "missing");
     ck_assert_int_eq(counts.n_exhausted, 0);
     if (c->fires) {
-        ebb_graph *expected = parse_text(c, c->after);
-        char *expected_text = print_graph(expected);
+        ebb_graph *expected = golden_parse(c->after);
+        char *expected_text = golden_print(expected);
         ck_assert_msg(strcmp(text, expected_text) == 0, "%s:\n%sexpected\n%s", c->title, text,
                       expected_text);
         free(expected_text);

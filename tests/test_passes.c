@@ -6,6 +6,7 @@
 #include "graph/interpret.h"
 #include "ops/descriptors.h"
 #include "passes/passes.h"
+#include "support/golden.h"
 #include "support/random_case.h"
 #include "support/runner.h"
 
@@ -57,25 +58,10 @@ static ebb_graph *parse_text(const char *text)
 
 static void assert_text(const ebb_graph *graph, const char *expected)
 {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    ck_assert_int_eq(ebb_graph_print(graph, out), EBB_OK);
-    fclose(out);
+    char *text = golden_print(graph);
     const char *body = strchr(text, '\n') + 1; /* without the graph's name */
     ck_assert_msg(strcmp(body, expected) == 0, "%sexpected\n%s", body, expected);
     free(text);
-}
-
-static ebb_node find_named(const ebb_graph *graph, const char *name)
-{
-    for (uint32_t id = 1; id <= ebb_graph_n_nodes(graph); id++) {
-        ebb_node node = ebb_graph_node(graph, id);
-        if (strcmp(ebb_node_name(node), name) == 0)
-            return node;
-    }
-    ck_abort_msg("no node \"%s\"", name);
-    return EBB_NONE;
 }
 
 static ebb_graph *run_all(const ebb_graph *graph, const ebb_node *outputs, int n, bool keep_updates,
@@ -168,7 +154,7 @@ START_TEST(test_each_pass_does_its_own)
                                   "%10 = log %9 : f32[2] @out\n");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t hits;
-        ebb_graph *result = run_one(cases[i].pass, graph, find_named(graph, "out"), &hits);
+        ebb_graph *result = run_one(cases[i].pass, graph, golden_find(graph, "out"), &hits);
         ck_assert_msg(hits == cases[i].hits, "%s: %lld hits", cases[i].pass, (long long)hits);
         if (cases[i].result)
             assert_text(result, cases[i].result);
@@ -204,7 +190,7 @@ static const char training_step[] = "%1 = input {name=\"x\"} : f32[4,3]\n"
 START_TEST(test_pipeline_of_a_training_step)
 {
     ebb_graph *graph = parse_text(training_step);
-    ebb_node output = find_named(graph, "y");
+    ebb_node output = golden_find(graph, "y");
     uint32_t *map;
     ebb_graph *result = run_all(graph, &output, 1, true, &exact, &map);
     assert_text(result, "%1 = input {name=\"x\"} : f32[4,3]\n"
@@ -247,7 +233,7 @@ START_TEST(test_nothing_to_do_gives_a_copy)
 {
     const char *text = "%1 = input {name=\"x\"} : f32[2]\n%2 = exp %1 : f32[2] @s/y\n";
     ebb_graph *graph = parse_text(text);
-    ebb_node output = find_named(graph, "y");
+    ebb_node output = golden_find(graph, "y");
     uint32_t *map;
     ebb_graph *result = run_all(graph, &output, 1, true, NULL, &map);
     ck_assert_ptr_ne(result, graph);
@@ -266,7 +252,7 @@ START_TEST(test_several_results)
                                   "%4, %5 = twins %3 : f32[2], f32[2] @s/first\n"
                                   "%6, %7 = twins %4 : f32[2], f32[2]\n"
                                   "%8 = add %5 %7 : f32[2] @y\n");
-    ebb_node outputs[] = { find_named(graph, "y"), ebb_graph_node(graph, 5) };
+    ebb_node outputs[] = { golden_find(graph, "y"), ebb_graph_node(graph, 5) };
     uint32_t *map;
     ebb_graph *result = run_all(graph, outputs, 2, true, &exact, &map);
     assert_text(result, "%1 = input {name=\"x\"} : f32[2]\n"
@@ -297,7 +283,7 @@ START_TEST(test_names_move_to_what_replaces)
                                   "%8 = mul %1 %6 : f32[2] @t/input\n"
                                   "%9 = exp %7 : f32[2] @y\n"
                                   "%10 = exp %8 : f32[2] @z\n");
-    ebb_node outputs[] = { find_named(graph, "y"), find_named(graph, "z") };
+    ebb_node outputs[] = { golden_find(graph, "y"), golden_find(graph, "z") };
     uint32_t *map;
     ebb_graph *result = run_all(graph, outputs, 2, true, &exact, &map);
     assert_text(result, "%1 = input {name=\"a\"} : f32[2]\n"
@@ -318,7 +304,7 @@ START_TEST(test_equal_nodes_are_shared)
                                   "%3 = mul %1 %2 : f32[2]\n"
                                   "%4 = mul %2 %1 : f32[2]\n"
                                   "%5 = sub %3 %4 : f32[2] @out\n");
-    ebb_node output = find_named(graph, "out");
+    ebb_node output = golden_find(graph, "out");
     uint32_t *map;
     ebb_graph *result = run_all(graph, &output, 1, true, &exact, &map);
     ck_assert_uint_eq(map[3], map[4]);
@@ -383,7 +369,7 @@ START_TEST(test_hits_are_logged)
                                   "%5 = neg %4 : f32[2]\n"
                                   "%6 = mul %1 %1 : f32[2]\n"
                                   "%7 = div %5 %6 : f32[2] @out\n");
-    ebb_node output = find_named(graph, "out");
+    ebb_node output = golden_find(graph, "out");
     uint32_t *map;
     ebb_graph *result = run_all(graph, &output, 1, true, &options, &map);
     ck_assert_msg(strstr(r.text, "pass simplify: rule -(-x): 2 times\n"), "%s", r.text);
@@ -422,7 +408,7 @@ START_TEST(test_every_stage_is_dumped)
     dumps d = { .stages = "" };
     ebb_passes_options options = { .dump = dump_stage, .dump_context = &d };
     ebb_graph *graph = parse_text(training_step);
-    ebb_node output = find_named(graph, "y");
+    ebb_node output = golden_find(graph, "y");
     uint32_t *map;
     ebb_graph *result = run_all(graph, &output, 1, true, &options, &map);
     ck_assert_str_eq(d.stages, "00-user 01-canonicalize 02-simplify 03-stabilize 04-views "
@@ -453,7 +439,7 @@ START_TEST(test_bad_input)
     uint32_t map[3];
     int64_t hits;
     ebb_error error;
-    ebb_node y = find_named(graph, "y"), outputs[] = { y, ebb_graph_node(other, 1) };
+    ebb_node y = golden_find(graph, "y"), outputs[] = { y, ebb_graph_node(other, 1) };
     ck_assert_int_eq(ebb_passes_run(graph, outputs, 2, true, &exact, &result, map, &error),
                      EBB_BAD_NODE);
     ck_assert_ptr_null(result);
@@ -521,7 +507,7 @@ START_TEST(test_failing_allocations)
     ck_assert_int_eq(ebb_graph_parse(training_step, sizeof training_step - 1, NULL, 0,
                                      &meter.allocator, &graph, &error),
                      EBB_OK);
-    ebb_node output = find_named(graph, "y");
+    ebb_node output = golden_find(graph, "y");
     uint32_t map[18];
     size_t live = meter.live_bytes;
     int64_t n_failed = 0;

@@ -1,32 +1,13 @@
 /* The driver of rewriting, with rules of its own: budgets, orders of inputs, lazy runs, defects. */
 #include <ebb/ops.h>
 
+#include "support/golden.h"
 #include "support/runner.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "passes/pattern.h"
-
-static ebb_graph *parse_text(const char *text)
-{
-    ebb_graph *graph;
-    ebb_error error;
-    ebb_status status = ebb_graph_parse(text, strlen(text), NULL, 0, NULL, &graph, &error);
-    ck_assert_msg(!status, "%s\n%s", error.message, text);
-    return graph;
-}
-
-static ebb_node find_named(const ebb_graph *graph, const char *name)
-{
-    for (uint32_t id = 1; id <= ebb_graph_n_nodes(graph); id++) {
-        ebb_node node = ebb_graph_node(graph, id);
-        if (strcmp(ebb_node_name(node), name) == 0)
-            return node;
-    }
-    ck_abort_msg("no node \"%s\"", name);
-    return EBB_NONE;
-}
 
 typedef struct record {
     char text[4000];
@@ -72,8 +53,8 @@ START_TEST(test_budget_ends_rules_that_loop)
     ebb_rewrite_counts counts = { 0 };
     ebb_graph *result;
     ebb_error error;
-    ebb_graph *graph = parse_text("%1 = input {name=\"x\"} : f32[2]\n%2 = exp %1 : f32[2] @y\n");
-    ebb_node y = find_named(graph, "y");
+    ebb_graph *graph = golden_parse("%1 = input {name=\"x\"} : f32[2]\n%2 = exp %1 : f32[2] @y\n");
+    ebb_node y = golden_find(graph, "y");
     ck_assert_int_eq(run_set(&looping, graph, y, 5, &r, &counts, &result, &error), EBB_OK);
     ck_assert_int_eq(counts.total, 5);
     ck_assert_int_eq(counts.hits[0], 3);
@@ -96,9 +77,9 @@ START_TEST(test_a_rule_that_changes_the_type_is_a_defect)
     ebb_rewrite_counts counts = { 0 };
     ebb_graph *result;
     ebb_error error;
-    ebb_graph *graph = parse_text("%1 = input {name=\"x\"} : f32[2]\n%2 = exp %1 : f32[2] @y\n");
+    ebb_graph *graph = golden_parse("%1 = input {name=\"x\"} : f32[2]\n%2 = exp %1 : f32[2] @y\n");
     ck_assert_int_eq(
-        run_set(&types, graph, find_named(graph, "y"), 0, &r, &counts, &result, &error),
+        run_set(&types, graph, golden_find(graph, "y"), 0, &r, &counts, &result, &error),
         EBB_INTERNAL);
     ck_assert_ptr_null(result);
     ck_assert_str_eq(error.message, "pass types: rule exp to less changes the type");
@@ -121,9 +102,9 @@ START_TEST(test_all_orders_of_commutative_inputs)
                  "%%3 = input {name=\"z\"} : f32[2]\n%s : f32[2]\n%s : f32[2]\n"
                  "%%6 = add %%4 %%5 : f32[2] @out\n",
                  sums[i & 1], others[i >> 1]);
-        ebb_graph *graph = parse_text(text);
+        ebb_graph *graph = golden_parse(text);
         ck_assert_int_eq(
-            run_set(&factors, graph, find_named(graph, "out"), 0, &r, &counts, &result, &error),
+            run_set(&factors, graph, golden_find(graph, "out"), 0, &r, &counts, &result, &error),
             EBB_OK);
         ck_assert_int_eq(counts.total, 1);
         ebb_graph_destroy(result);
@@ -140,9 +121,9 @@ START_TEST(test_lazy_run_leaves_the_graph)
     ebb_error error;
     ebb_graph *result;
     uint32_t map[4];
-    ebb_graph *graph = parse_text("%1 = input {name=\"x\"} : f32[2]\n%2 = exp %1 : f32[2] @y\n"
-                                  "%3 = sin %1 : f32[2]\n");
-    ebb_node y = find_named(graph, "y");
+    ebb_graph *graph = golden_parse("%1 = input {name=\"x\"} : f32[2]\n%2 = exp %1 : f32[2] @y\n"
+                                    "%3 = sin %1 : f32[2]\n");
+    ebb_node y = golden_find(graph, "y");
     ck_assert_int_eq(ebb_rewrite_run(&rewrite, graph, &y, 1, &result, map, &counts, &error),
                      EBB_OK);
     ck_assert_ptr_null(result);
@@ -165,8 +146,8 @@ START_TEST(test_too_many_rules_are_a_defect)
     ebb_rewrite_counts counts = { 0 };
     ebb_graph *result;
     ebb_error error;
-    ebb_graph *graph = parse_text("%1 = input {name=\"x\"} : f32[2]\n%2 = exp %1 : f32[2] @y\n");
-    ebb_node y = find_named(graph, "y");
+    ebb_graph *graph = golden_parse("%1 = input {name=\"x\"} : f32[2]\n%2 = exp %1 : f32[2] @y\n");
+    ebb_node y = golden_find(graph, "y");
     ck_assert_int_eq(run_set(&many, graph, y, 0, &r, &counts, &result, &error), EBB_INTERNAL);
     ck_assert_str_eq(error.message, "pass many has too many rules");
     ebb_graph_destroy(graph);

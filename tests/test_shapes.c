@@ -3,6 +3,7 @@
  * have: lists of integers, many inputs. What they refuse: test_shape_errors.c. */
 #include "graph/interpret.h"
 #include "ops/descriptors.h"
+#include "tests/support/golden.h"
 #include "tests/support/runtime.h"
 #include <stdlib.h>
 
@@ -351,29 +352,10 @@ END_TEST
 
 /* ---- the text form ---- */
 
-static char *print_graph(const ebb_graph *g)
-{
-    char *text = NULL;
-    size_t n_bytes;
-    FILE *out = open_memstream(&text, &n_bytes);
-    ck_assert_int_eq(ebb_graph_print(g, out), EBB_OK);
-    fclose(out);
-    return text;
-}
-
-static ebb_graph *parse_text(const char *text)
-{
-    ebb_graph *g = NULL;
-    ebb_error error = { .status = EBB_OK };
-    ck_assert_msg(ebb_graph_parse(text, strlen(text), NULL, 0, NULL, &g, &error) == EBB_OK, "%s",
-                  error.message);
-    return g;
-}
-
 static void assert_round_trip(const char *text)
 {
-    ebb_graph *g = parse_text(text);
-    char *again = print_graph(g);
+    ebb_graph *g = golden_parse(text);
+    char *again = golden_print(g);
     ck_assert_str_eq(again, text);
     free(again);
     ebb_graph_destroy(g);
@@ -389,7 +371,7 @@ START_TEST(lists_of_integers_as_text)
                         "%4 = slice %1 : f64[5]\n"
                         "%5 = pad %1 {before=[1], after=[0], mode=edge} : f64[6]\n"
                         "%6 = slice_grad %1 {start=[2], stop=[7], shape=[9]} : f64[9]\n");
-    ebb_graph *g = parse_text(X "%2 = slice %1 { start = [ 1 ] , stop=[ 2]} : f64[1]\n");
+    ebb_graph *g = golden_parse(X "%2 = slice %1 { start = [ 1 ] , stop=[ 2]} : f64[1]\n");
     ck_assert_int_eq(ebb_graph_n_nodes(g), 2);
     ebb_graph_destroy(g);
 }
@@ -432,7 +414,7 @@ START_TEST(constants_without_elements)
     ebb_graph_destroy(g);
     g = ebb_graph_create("g");
     ck_assert(!ebb_node_is_none(ebb_emit(g, &ebb_op_constant, NULL, 0, &attrs, NULL)));
-    char *text = print_graph(g);
+    char *text = golden_print(g);
     assert_round_trip(text);
     free(text);
     ebb_graph_destroy(g);
@@ -451,7 +433,7 @@ START_TEST(many_inputs)
     for (int i = 0; i < N; i++)
         back[i] = parts[N - 1 - i];
     ebb_node y = ebb_concat(g, back, N, 0);
-    char *text = print_graph(g);
+    char *text = golden_print(g);
     assert_round_trip(text);
     free(text);
     ebb_node seed = ebb_iota(g, EBB_F32, EBB_SHAPE(N), 0);

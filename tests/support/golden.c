@@ -26,7 +26,18 @@ char *golden_print(const ebb_graph *graph)
     return text;
 }
 
-static int find_outputs(const ebb_graph *graph, ebb_node outputs[MAX_OUTPUTS])
+ebb_node golden_find(const ebb_graph *graph, const char *name)
+{
+    for (uint32_t id = 1; id <= ebb_graph_n_nodes(graph); id++) {
+        ebb_node node = ebb_graph_node(graph, id);
+        if (strcmp(ebb_node_name(node), name) == 0)
+            return node;
+    }
+    ck_abort_msg("no node \"%s\"", name);
+    return EBB_NONE;
+}
+
+int golden_outputs(const ebb_graph *graph, ebb_node outputs[MAX_OUTPUTS])
 {
     int n = 0;
     for (uint32_t id = 1; id <= ebb_graph_n_nodes(graph) && n < MAX_OUTPUTS; id++) {
@@ -60,7 +71,7 @@ void golden_check(const char *name, golden_pass pass, int least_cases)
         char *before = cut(at, "\n"), *after = cut(before, "=>\n");
         ebb_node outputs[MAX_OUTPUTS];
         ebb_graph *graph = golden_parse(before), *result = NULL;
-        const int n = find_outputs(graph, outputs);
+        const int n = golden_outputs(graph, outputs);
         uint32_t *map = calloc(ebb_graph_n_nodes(graph) + 1, sizeof *map);
         ebb_error error;
         int64_t hits = 0;
