@@ -125,39 +125,28 @@ static work find_work(const grad_state *s, void *scratch, int index)
     return w;
 }
 
-/* Rows begin..end-1 of dy, or of `where`, of a block of images: of each channel, or of all at once.
- */
-typedef struct rows {
-    int64_t n_planes, from, step, n, to;
-} rows;
-static rows rows_of(const grad_state *s, const lane_order *order, int64_t begin, int64_t end)
+/* Rows begin..end-1 of dy, and of `where` if there is one, of a block of images: of each channel,
+ * or of all at once. */
+static void take_rows(const grad_state *s, const ebb_call *call, const work *w, const block *b,
+                      int64_t begin, int64_t end)
 {
-    const int64_t width = order->is_last ? s->conv.filters : 1, columns = s->pool.w.count[2];
-    return (rows){ .n_planes = order->is_last ? 1 : s->conv.filters,
-                   .from = begin * columns * width,
-                   .step = s->pool.w.n_counts,
-                   .n = (end - begin) * columns * width,
-                   .to = s->is_pooled ? begin * order->place * columns : 0 };
-}
-
-static void take_dy(const grad_state *s, const ebb_call *call, const work *w, const block *b,
-                    int64_t begin, int64_t end)
-{
-    const rows r = rows_of(s, &s->dy, begin, end);
-    const float *dy = (const float *)call->inputs[1] + b->first * s->dy_batch + r.from;
-    for (int64_t o = 0; o < r.n_planes; o++)
-        ebb_lanes_gather(s->isa, dy + o * r.step, s->dy_batch, b->n_images, r.n,
-                         w->dy + r.to + o * s->dy.filter, IMAGES);
-}
-
-static void take_places(const grad_state *s, const ebb_call *call, const work *w, const block *b,
-                        int64_t begin, int64_t end)
-{
-    const rows r = rows_of(s, &s->where, begin, end);
-    const uint8_t *where = (const uint8_t *)call->inputs[2] + b->first * s->dy_batch + r.from;
-    for (int64_t o = 0; o < r.n_planes; o++)
-        ebb_lanes_gather_bytes(s->isa, where + o * r.step, s->dy_batch, b->n_images, r.n,
-                               w->where + r.to + o * s->where.filter, IMAGES);
+    const int64_t columns = s->pool.w.count[2], step = s->pool.w.n_counts;
+    for (int input = 1; input <= 1 + s->is_pooled; input++) {
+        const lane_order *order = input == 1 ? &s->dy : &s->where;
+        const int64_t n_planes = order->is_last ? 1 : s->conv.filters;
+        const int64_t width = order->is_last ? s->conv.filters : 1;
+        const int64_t n = (end - begin) * columns * width;
+        int64_t from = b->first * s->dy_batch + begin * columns * width;
+        int64_t to = s->is_pooled ? begin * order->place * columns : 0;
+        for (int64_t o = 0; o < n_planes; o++, from += step, to += order->filter) {
+            if (input == 1)
+                ebb_lanes_gather(s->isa, (const float *)call->inputs[1] + from, s->dy_batch,
+                                 b->n_images, n, w->dy + to, IMAGES);
+            else
+                ebb_lanes_gather_bytes(s->isa, (const uint8_t *)call->inputs[2] + from, s->dy_batch,
+                                       b->n_images, n, w->where + to, IMAGES);
+        }
+    }
 }
 
 /* dy of n filters from o on and one row of windows, where the convolution has it. */
@@ -243,13 +232,11 @@ static void run_part(void *context, int index, int n)
             memset(w.dy, 0, (size_t)s->n_dy * sizeof(float));
         }
         ebb_lane_images_gather(&s->images, s->isa, call->inputs[0], b.first, b.n_images, w.image);
-        if (s->is_pooled) {
-            take_dy(s, call, &w, &b, first_row, last_row);
-            take_places(s, call, &w, &b, first_row, last_row);
-        }
+        if (s->is_pooled)
+            take_rows(s, call, &w, &b, first_row, last_row);
         for (int64_t row = first_row; row < last_row; row++) {
             if (!s->is_pooled)
-                take_dy(s, call, &w, &b, row, row + 1);
+                take_rows(s, call, &w, &b, row, row + 1);
             add_row(s, &w, row);
         }
         begin += last_row - first_row;
