@@ -591,8 +591,7 @@ static ebb_status compile_batch_norm(const ebb_region *region, const ebb_compile
         s->block_scratch = (size_t)((s->n_sums + 1) * s->n_parts) * sizeof(double) +
                            (size_t)(EBB_CHANNEL_NUMBERS * count_numbers(s) * s->bytes);
     }
-    if (s->n_threads > most)
-        s->n_threads = most > 0 ? (int)most : 1;
+    s->n_threads = ebb_native_at_most(s->n_threads, most);
     s->block_scratch = (s->block_scratch + EBB_ALIGNMENT - 1) / EBB_ALIGNMENT * EBB_ALIGNMENT;
     kernel->scratch_bytes = s->block_scratch * (s->n_blocks > 1 ? (size_t)s->n_threads : 1);
     for (int i = 0; i < n_images; i += 2)

@@ -308,9 +308,7 @@ static ebb_status compile_conv(const ebb_region *region, const ebb_compile_env *
     s->n_tasks = s->n_steps * conv->groups * n_images;
     const double work = (double)conv->batch * (double)conv->groups * (double)conv->filters *
                         (double)s->n_rows * (double)conv->w.n_counts;
-    s->n_threads = work < 64.0 * 64 * 64 ? 1 : region->n_threads;
-    if (s->n_threads > s->n_tasks)
-        s->n_threads = s->n_tasks > 0 ? (int)s->n_tasks : 1;
+    s->n_threads = ebb_native_at_most(work < 64.0 * 64 * 64 ? 1 : region->n_threads, s->n_tasks);
     s->part_bytes = (size_t)(DEPTH * PLACES * s->bytes);
     kernel->scratch_bytes = s->part_bytes * (size_t)s->n_threads;
     kernel->n_threads = s->n_threads;

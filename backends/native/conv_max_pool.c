@@ -248,12 +248,11 @@ static ebb_status compile_forward(const ebb_region *region, const ebb_compile_en
         ebb_native_round_up((size_t)(s->conv.filters * (s->n_channel_taps + 1)) * sizeof(float));
     s->thread_bytes = ebb_native_round_up(s->thread_bytes);
     const int64_t n_tasks = s->n_batches * s->pool.w.count[1];
-    s->n_threads = ebb_native_threads(region,
-                                      s->conv.batch * s->conv.filters * s->n_channel_taps *
-                                          s->n_places * s->pool.w.count[1] * s->pool.w.window[1],
-                                      ENOUGH_WORK);
-    if (s->n_threads > n_tasks)
-        s->n_threads = n_tasks > 0 ? (int)n_tasks : 1;
+    s->n_threads =
+        ebb_native_threads_for(region, n_tasks,
+                               s->conv.batch * s->conv.filters * s->n_channel_taps * s->n_places *
+                                   s->pool.w.count[1] * s->pool.w.window[1],
+                               ENOUGH_WORK);
     kernel->scratch_bytes = s->table_bytes + s->thread_bytes * (size_t)s->n_threads;
     kernel->n_threads = s->n_threads;
     kernel->run = run_forward;

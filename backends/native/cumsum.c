@@ -71,9 +71,8 @@ static ebb_status compile_cumsum(const ebb_region *region, const ebb_compile_env
     state->loops = ebb_native_isa(env)->cumsum->of[type->dtype];
     state->move = ebb_native_isa(env)->move;
     const int64_t n_sums = state->n_outer * state->n_inner;
-    state->n_threads = ebb_native_threads(region, n_sums * state->run.n, EBB_CHEAP_WORK);
-    if (state->n_threads > n_sums)
-        state->n_threads = n_sums > 0 ? (int)n_sums : 1;
+    state->n_threads =
+        ebb_native_threads_for(region, n_sums, n_sums * state->run.n, EBB_CHEAP_WORK);
     kernel->n_threads = state->n_threads;
     kernel->inplace_inputs = 1;
     kernel->run = run_cumsum;

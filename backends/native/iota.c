@@ -80,10 +80,8 @@ static ebb_status compile_iota(const ebb_region *region, const ebb_compile_env *
         *(i < axis    ? &state->n_outer
           : i == axis ? &state->n
                       : &state->n_inner) *= type->shape.dims[i];
-    int n_threads = ebb_native_threads(region, ebb_shape_elements(&type->shape), EBB_CHEAP_WORK);
-    if (n_threads > state->n_outer) /* a block is not shared out */
-        n_threads = state->n_outer > 0 ? (int)state->n_outer : 1;
-    kernel->n_threads = state->n_threads = n_threads;
+    kernel->n_threads = state->n_threads = ebb_native_threads_for(
+        region, state->n_outer, ebb_shape_elements(&type->shape), EBB_CHEAP_WORK);
     kernel->run = run_iota;
     kernel->state = state;
     kernel->implementation = "blocks";

@@ -309,12 +309,10 @@ static ebb_status compile_grad(const ebb_region *region, const ebb_compile_env *
         s->pool_offsets[t] = t / p->window[2] * s->spread_row + t % p->window[2] * IMAGES;
     s->thread_bytes = ebb_native_round_up(s->thread_bytes);
     const int64_t n_tasks = s->n_blocks * p->count[1];
-    s->n_threads = ebb_native_threads(region,
-                                      s->conv.batch * p->n_counts * p->n_taps * s->conv.filters *
-                                          s->conv.channels * s->conv.w.n_taps,
-                                      ENOUGH_WORK);
-    if (s->n_threads > n_tasks)
-        s->n_threads = n_tasks > 0 ? (int)n_tasks : 1;
+    s->n_threads = ebb_native_threads_for(region, n_tasks,
+                                          s->conv.batch * p->n_counts * p->n_taps *
+                                              s->conv.filters * s->conv.channels * s->conv.w.n_taps,
+                                          ENOUGH_WORK);
     kernel->scratch_bytes = s->thread_bytes * (size_t)s->n_threads;
     kernel->n_threads = s->n_threads;
     kernel->run = run_grad;

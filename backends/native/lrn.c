@@ -109,9 +109,8 @@ static ebb_status compile_lrn(const ebb_region *region, const ebb_compile_env *e
         n_scratch = 3 * c + 2 * s->params.half;
     }
     s->n_blocks = (s->k.n_spatial + s->block - 1) / s->block;
-    s->n_threads = ebb_native_threads(region, ebb_shape_elements(&type->shape), EBB_COSTLY_WORK);
-    if (s->n_threads > s->k.n_batch * s->n_blocks)
-        s->n_threads = s->k.n_batch * s->n_blocks > 0 ? (int)(s->k.n_batch * s->n_blocks) : 1;
+    s->n_threads = ebb_native_threads_for(region, s->k.n_batch * s->n_blocks,
+                                          ebb_shape_elements(&type->shape), EBB_COSTLY_WORK);
     s->part_bytes = ((size_t)(n_scratch * s->bytes) + 63) / 64 * 64;
     kernel->scratch_bytes = s->part_bytes * (size_t)s->n_threads;
     /* The gradient reads x and dy of a channel after it wrote the channels before, but only sums of

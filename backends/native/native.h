@@ -69,6 +69,17 @@ enum {
 };
 /* Threads for `work` elements if `threshold` of them are worth a second thread. */
 int ebb_native_threads(const ebb_region *region, int64_t work, int64_t threshold);
+/* No more threads than tasks, but one. */
+static inline int ebb_native_at_most(int n_threads, int64_t n_tasks)
+{
+    return n_threads <= n_tasks ? n_threads : n_tasks > 0 ? (int)n_tasks : 1;
+}
+/* Threads for tasks that are not shared out. */
+static inline int ebb_native_threads_for(const ebb_region *region, int64_t n_tasks, int64_t work,
+                                         int64_t threshold)
+{
+    return ebb_native_at_most(ebb_native_threads(region, work, threshold), n_tasks);
+}
 
 /* ---- walks: the elements of an operand in row-major order of the region's shape ---- */
 

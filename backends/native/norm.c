@@ -74,9 +74,8 @@ static ebb_status compile_norm(const ebb_region *region, const ebb_compile_env *
         *(mask & 1u << i ? &state->rows.n : &state->rows.n_rows) *= type->shape.dims[i];
     state->rows.is_streamed = ebb_type_bytes(type) >= EBB_STREAM_BYTES;
     state->row_bytes = (size_t)state->rows.n * ebb_dtype_bytes(type->dtype);
-    state->n_threads = ebb_native_threads(region, ebb_shape_elements(&type->shape), EBB_CHEAP_WORK);
-    if (state->n_threads > state->rows.n_rows) /* a row is not shared out */
-        state->n_threads = state->rows.n_rows > 0 ? (int)state->rows.n_rows : 1;
+    state->n_threads = ebb_native_threads_for(region, state->rows.n_rows,
+                                              ebb_shape_elements(&type->shape), EBB_CHEAP_WORK);
     kernel->n_threads = state->n_threads;
     kernel->inplace_inputs = state->is_gradient ? 1u << 0 | 1u << 2 : 1u << 0;
     kernel->run = run_norm;

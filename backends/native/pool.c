@@ -314,11 +314,10 @@ static ebb_status compile_pool(const ebb_region *region, const ebb_compile_env *
         return EBB_OUT_OF_MEMORY;
     s->part_bytes = ((size_t)s->most_taps * 20 + 127) / 64 * 64;
     const int64_t n_tasks = s->pool.batch * s->to_size[0] * s->to_size[1];
-    s->n_threads = ebb_native_threads(
-        region, ebb_shape_elements(&from->type->shape) + ebb_shape_elements(&to->type->shape),
-        EBB_CHEAP_WORK);
-    if (s->n_threads > n_tasks)
-        s->n_threads = n_tasks > 0 ? (int)n_tasks : 1;
+    s->n_threads = ebb_native_threads_for(region, n_tasks,
+                                          ebb_shape_elements(&from->type->shape) +
+                                              ebb_shape_elements(&to->type->shape),
+                                          EBB_CHEAP_WORK);
     kernel->scratch_bytes = s->part_bytes * (size_t)s->n_threads;
     kernel->n_threads = s->n_threads;
     kernel->run = run_pool;

@@ -323,10 +323,9 @@ static ebb_status compile_pooled(const ebb_region *region, const ebb_compile_env
     s->thread_bytes = ebb_native_round_up(2 * s->list_bytes + (size_t)s->conv.filters * 8 +
                                           (size_t)s->n_image * sizeof(float) + s->sums_bytes) +
                       EBB_ALIGNMENT;
-    s->n_threads = ebb_native_threads(
-        region, s->conv.batch * n * s->conv.filters * s->n_rows * s->n_vectors, ENOUGH_WORK);
-    if (s->n_threads > s->conv.batch)
-        s->n_threads = s->conv.batch > 0 ? (int)s->conv.batch : 1;
+    s->n_threads = ebb_native_threads_for(
+        region, s->conv.batch, s->conv.batch * n * s->conv.filters * s->n_rows * s->n_vectors,
+        ENOUGH_WORK);
     kernel->scratch_bytes = s->table_bytes + s->thread_bytes * (size_t)s->n_threads;
     kernel->n_threads = s->n_threads;
     kernel->run = run_pooled;

@@ -225,9 +225,7 @@ static ebb_status compile_resize(const ebb_region *region, const ebb_compile_env
                                : s->is_adjoint ? s->n_blocks
                                                : s->height.n_large);
     const int64_t n_elements = ebb_shape_elements(&large->type->shape);
-    s->n_threads = ebb_native_threads(region, n_elements, EBB_CHEAP_WORK);
-    if (s->n_threads > s->n_tasks)
-        s->n_threads = s->n_tasks > 0 ? (int)s->n_tasks : 1;
+    s->n_threads = ebb_native_threads_for(region, s->n_tasks, n_elements, EBB_CHEAP_WORK);
     const int64_t room = s->is_last ? 2 * s->n_channels : s->width.n_small;
     kernel->scratch_bytes = (size_t)(room * s->bytes) * (size_t)s->n_threads;
     kernel->n_threads = s->n_threads;

@@ -145,9 +145,7 @@ static ebb_status compile_sort(const ebb_region *region, const ebb_compile_env *
     state->flip = attrs->smallest ? 0 : UINT64_MAX >> (64 - 8 * state->bytes);
     const int64_t n_lanes = state->n_outer * state->n_inner;
     state->n_threads =
-        ebb_native_threads(region, ebb_shape_elements(&type->shape), EBB_COSTLY_WORK);
-    if (state->n_threads > n_lanes)
-        state->n_threads = n_lanes > 0 ? (int)n_lanes : 1;
+        ebb_native_threads_for(region, n_lanes, ebb_shape_elements(&type->shape), EBB_COSTLY_WORK);
     if (state->k > FEW)
         kernel->scratch_bytes =
             (size_t)state->n_threads * 2 * (size_t)state->n * sizeof(sort_entry);
