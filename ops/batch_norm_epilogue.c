@@ -18,36 +18,51 @@ static const ebb_op *base_of(const ebb_op *op)
     return op->user;
 }
 
+/* As another op, of the first inputs and results. */
+static ebb_status infer_as(const ebb_infer *infer, const ebb_op *op, const void *attrs)
+{
+    ebb_infer inner = *infer;
+    inner.op = op;
+    inner.attrs = attrs;
+    inner.n_inputs = op->n_inputs;
+    return op->infer(&inner);
+}
+
+static ebb_status eval_as(const ebb_eval *eval, const ebb_op *op, const void *attrs,
+                          const ebb_tensor *inputs)
+{
+    ebb_eval inner = *eval;
+    inner.op = op;
+    inner.attrs = attrs;
+    inner.inputs = inputs;
+    inner.n_inputs = op->n_inputs;
+    inner.n_results = op->n_results;
+    return op->eval(&inner);
+}
+
 static ebb_status infer_epilogue(const ebb_infer *infer)
 {
     const ebb_batch_norm_epilogue_attrs *attrs = infer->attrs;
-    ebb_infer inner = *infer;
-    inner.op = base_of(infer->op);
-    inner.attrs = &attrs->batch_norm;
-    inner.n_inputs = inner.op->n_inputs;
-    if (infer->n_inputs != inner.n_inputs + attrs->epilogue.residual)
+    const ebb_op *base = base_of(infer->op);
+    if (infer->n_inputs != base->n_inputs + attrs->epilogue.residual)
         return ebb_infer_fail(infer, EBB_BAD_ARGUMENT, "%d inputs; it takes the %d of %s%s",
-                              infer->n_inputs, inner.n_inputs, inner.op->name,
+                              infer->n_inputs, base->n_inputs, base->name,
                               attrs->epilogue.residual ? ", and the residual" : "");
-    ebb_status status = inner.op->infer(&inner);
+    ebb_status status = infer_as(infer, base, &attrs->batch_norm);
     if (status)
         return status;
-    if (infer->op->n_results > inner.op->n_results)
-        infer->results[inner.op->n_results] = *infer->inputs[2];
+    if (infer->op->n_results > base->n_results)
+        infer->results[base->n_results] = *infer->inputs[2];
     return ebb_epilogue_infer(infer, &attrs->epilogue);
 }
 
 static ebb_status eval_epilogue(const ebb_eval *eval)
 {
     const ebb_batch_norm_epilogue_attrs *attrs = eval->attrs;
-    ebb_eval inner = *eval;
-    inner.op = base_of(eval->op);
-    inner.attrs = &attrs->batch_norm;
-    inner.n_inputs = inner.op->n_inputs;
-    inner.n_results = inner.op->n_results;
-    ebb_status status = inner.op->eval(&inner);
-    if (eval->n_results > inner.n_results)
-        memcpy(eval->results[inner.n_results].data, eval->inputs[2].data,
+    const ebb_op *base = base_of(eval->op);
+    ebb_status status = eval_as(eval, base, &attrs->batch_norm, eval->inputs);
+    if (eval->n_results > base->n_results)
+        memcpy(eval->results[base->n_results].data, eval->inputs[2].data,
                ebb_tensor_bytes(&eval->inputs[2]));
     return status ? status : ebb_epilogue_eval(eval, &attrs->epilogue);
 }
@@ -67,10 +82,7 @@ static void decompose_epilogue(const ebb_decompose *d)
 
 static ebb_status infer_gradient(const ebb_infer *infer)
 {
-    ebb_infer inner = *infer;
-    inner.op = &ebb_op_batch_norm_grad;
-    inner.n_inputs = inner.op->n_inputs;
-    ebb_status status = inner.op->infer(&inner);
+    ebb_status status = infer_as(infer, &ebb_op_batch_norm_grad, infer->attrs);
     return status ? status : ebb_infer_per_channel(infer, 5, "offset");
 }
 
@@ -80,22 +92,12 @@ static ebb_status eval_gradient(const ebb_eval *eval)
     const ebb_dtype dtype = dx->type.dtype;
     const ebb_tensor forward[5] = { x[0], x[1], x[5], x[3], x[4] };
     const ebb_tensor backward[5] = { x[0], x[1], *dx, x[3], x[4] };
-    ebb_eval inner = *eval;
-    inner.op = &ebb_op_batch_norm_inference;
-    inner.n_inputs = 5;
-    inner.n_results = 1;
-    inner.inputs = forward;
-    ebb_status status = inner.op->eval(&inner);
+    ebb_status status = eval_as(eval, &ebb_op_batch_norm_inference, eval->attrs, forward);
     for (int64_t i = 0; i < ebb_shape_elements(&dx->type.shape) && !status; i++)
         ebb_float_put(dtype, dx->data, i,
                       ebb_float_at(dtype, dx->data, i) > 0 ? ebb_float_at(dtype, x[2].data, i) : 0);
-    if (status)
-        return status;
-    inner = *eval; /* it reads each element of dy for the last time before it writes that of dx */
-    inner.op = &ebb_op_batch_norm_grad;
-    inner.n_inputs = 5;
-    inner.inputs = backward;
-    return inner.op->eval(&inner);
+    /* It reads each element of dy for the last time before it writes that of dx. */
+    return status ? status : eval_as(eval, &ebb_op_batch_norm_grad, eval->attrs, backward);
 }
 
 static void decompose_gradient(const ebb_decompose *d)
