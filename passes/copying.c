@@ -46,14 +46,8 @@ ebb_status ebb_copying_start(ebb_copying *c, const ebb_node *outputs, int64_t n_
     return done ? EBB_OK : EBB_OUT_OF_MEMORY;
 }
 
-ebb_status ebb_copying_open(ebb_copying *c)
-{
-    memset(c->map, 0, c->n_ids * sizeof *c->map);
-    c->to = ebb_graph_create_like(c->from);
-    return c->to ? EBB_OK : EBB_OUT_OF_MEMORY;
-}
-
-ebb_status ebb_copying_copy(ebb_copying *c, uint32_t id)
+/* The node and its further results, as they are. */
+static ebb_status copy_node(ebb_copying *c, uint32_t id)
 {
     const ebb_node old = ebb_old(c, id);
     const int n = ebb_node_n_inputs(old);
@@ -79,13 +73,30 @@ void ebb_copying_name(ebb_copying *c, uint32_t id)
     ebb_named(ebb_new(c, id), ebb_node_name(old));
 }
 
-ebb_status ebb_copying_updates(ebb_copying *c)
+static void copy_updates(ebb_copying *c)
 {
     for (int64_t i = 0; i < count_updates(c) && !ebb_graph_status(c->to); i++) {
         ebb_node variable, value;
         ebb_graph_update(c->from, i, &variable, &value);
         ebb_update(ebb_new(c, variable.id), ebb_new(c, value.id));
     }
+}
+
+ebb_status ebb_copying_run(ebb_copying *c, ebb_copying_emit emit, void *context)
+{
+    memset(c->map, 0, c->n_ids * sizeof *c->map);
+    c->to = ebb_graph_create_like(c->from);
+    ebb_status status = c->to ? EBB_OK : EBB_OUT_OF_MEMORY;
+    for (uint32_t id = 1; id < c->n_ids && !status; id++) {
+        if (!c->is_needed[id] || ebb_old_is(c, id, &ebb_op_result))
+            continue;
+        status = emit(context, id) ? EBB_OK : copy_node(c, id);
+        if (!status)
+            status = ebb_graph_status(c->to);
+    }
+    if (status)
+        return status;
+    copy_updates(c);
     return ebb_graph_status(c->to);
 }
 

@@ -39,14 +39,15 @@ static inline bool ebb_old_is(const ebb_copying *c, uint32_t id, const ebb_op *o
 
 /* Counts uses. ebb_copying_finish is needed afterwards in any case. */
 ebb_status ebb_copying_start(ebb_copying *c, const ebb_node *outputs, int64_t n_outputs);
-/* The node and its further results, as they are. */
-ebb_status ebb_copying_copy(ebb_copying *c, uint32_t id);
+
+/* Emits into c->to, and the map, what becomes of node `id`, if anything; false: it is copied. */
+typedef bool (*ebb_copying_emit)(void *context, uint32_t id);
+/* Makes c->to out of all needed nodes, by ids, and of the updates. `emit` is asked about each first
+ * result. */
+ebb_status ebb_copying_run(ebb_copying *c, ebb_copying_emit emit, void *context);
 /* What became of a node gets its name, if it has one. */
 void ebb_copying_name(ebb_copying *c, uint32_t id);
-/* In front of the first node: c->to, and an empty map. */
-ebb_status ebb_copying_open(ebb_copying *c);
-/* Behind the last node. */
-ebb_status ebb_copying_updates(ebb_copying *c);
+
 /* Makes c->to *result, or destroys it, and says in `error` what went wrong in this pass. */
 ebb_status ebb_copying_finish(ebb_copying *c, const char *pass, ebb_status status,
                               ebb_graph **result, ebb_error *error);

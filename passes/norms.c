@@ -207,21 +207,12 @@ static void emit_joined(norms *p, uint32_t id)
     ebb_copying_name(&p->c, j.end);
 }
 
-static ebb_status emit_all(norms *p)
+static bool emit(void *context, uint32_t id)
 {
-    ebb_status status = ebb_copying_open(&p->c);
-    for (uint32_t id = 1; id < p->c.n_ids && !status; id++) {
-        const fate f = p->records[id].fate;
-        if (!p->c.is_needed[id] || f == DROPPED || is_op(p, id, &ebb_op_result))
-            continue;
-        if (f == JOINED)
-            emit_joined(p, id);
-        else
-            status = ebb_copying_copy(&p->c, id);
-        if (!status)
-            status = ebb_graph_status(p->c.to);
-    }
-    return status ? status : ebb_copying_updates(&p->c);
+    norms *p = context;
+    if (p->records[id].fate == JOINED)
+        emit_joined(p, id);
+    return p->records[id].fate != COPIED;
 }
 
 ebb_status ebb_norms_run(const ebb_join *options, const ebb_graph *graph, const ebb_node *outputs,
@@ -238,7 +229,7 @@ ebb_status ebb_norms_run(const ebb_join *options, const ebb_graph *graph, const 
     if (!status) {
         memset(p.records, 0, bytes);
         if (find_work(&p))
-            status = emit_all(&p);
+            status = ebb_copying_run(&p.c, emit, &p);
         for (uint32_t id = 1; id < p.c.n_ids && !status; id++)
             *n_hits += p.records[id].fate == JOINED;
     }

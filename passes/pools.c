@@ -297,25 +297,17 @@ static void emit_joined(pooling *p, uint32_t id)
     }
 }
 
-static ebb_status emit_all(pooling *p)
+static bool emit(void *context, uint32_t id)
 {
-    ebb_status status = ebb_copying_open(&p->c);
-    for (uint32_t id = 1; id < p->c.n_ids && !status; id++) {
-        const record *r = &p->records[id];
-        if (!p->c.is_needed[id] || r->fate == DROPPED || ebb_old_is(&p->c, id, &ebb_op_result))
-            continue;
-        if (r->fate == POOLED)
-            emit_pool(p, id);
-        else if (r->fate == MASKED)
-            emit_mask(p, id);
-        else if (r->fate == JOINED)
-            emit_joined(p, id);
-        else
-            status = ebb_copying_copy(&p->c, id);
-        if (!status)
-            status = ebb_graph_status(p->c.to);
-    }
-    return status ? status : ebb_copying_updates(&p->c);
+    pooling *p = context;
+    const fate f = p->records[id].fate;
+    if (f == POOLED)
+        emit_pool(p, id);
+    else if (f == MASKED)
+        emit_mask(p, id);
+    else if (f == JOINED)
+        emit_joined(p, id);
+    return f != COPIED;
 }
 
 static ebb_status run(pooling *p, const ebb_join *join, const ebb_node *outputs, int64_t n_outputs,
@@ -329,7 +321,7 @@ static ebb_status run(pooling *p, const ebb_join *join, const ebb_node *outputs,
     if (!status) {
         memset(p->records, 0, bytes);
         if (join ? find_joins(p, join) : find_work(p))
-            status = emit_all(p);
+            status = ebb_copying_run(&p->c, emit, p);
         for (uint32_t id = 1; id < p->c.n_ids && !status; id++)
             *n_hits += p->records[id].fate == (join ? JOINED : POOLED);
     }

@@ -247,22 +247,15 @@ static int64_t ask(tiles *t)
     return n;
 }
 
-static ebb_status emit_all(tiles *t)
+static bool emit(void *context, uint32_t id)
 {
+    tiles *t = context;
     growing g;
-    ebb_status status = ebb_copying_open(&t->c);
-    for (uint32_t id = 1; id < t->c.n_ids && !status; id++) {
-        const record *r = &t->records[id];
-        if (!t->c.is_needed[id] || r->home || op_of(t, id) == &ebb_op_result)
-            continue;
-        if (r->is_home && grow(t, id, &g))
-            emit_program(t, &g);
-        else
-            status = ebb_copying_copy(&t->c, id);
-        if (!status)
-            status = ebb_graph_status(t->c.to);
-    }
-    return status ? status : ebb_copying_updates(&t->c);
+    const record *r = &t->records[id];
+    const bool is_program = !r->home && r->is_home && grow(t, id, &g);
+    if (is_program)
+        emit_program(t, &g);
+    return is_program || r->home;
 }
 
 ebb_status ebb_tiles_run(const ebb_tiles *options, const ebb_graph *graph, const ebb_node *outputs,
@@ -283,7 +276,7 @@ ebb_status ebb_tiles_run(const ebb_tiles *options, const ebb_graph *graph, const
         find_readers(&t);
         if (find_random(&t)) {
             *n_hits = ask(&t);
-            status = *n_hits ? emit_all(&t) : EBB_OK;
+            status = *n_hits ? ebb_copying_run(&t.c, emit, &t) : EBB_OK;
         }
     }
     ebb_release(t.c.allocator, t.instructions, instructions_bytes);
