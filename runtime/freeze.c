@@ -305,8 +305,23 @@ static ebb_status keep_variables(const freezing *f, const uint8_t *marks, const 
     return EBB_OK;
 }
 
-/* An entry for the value of a node, called after the variable that it is made of first of all. */
-static ebb_status add_entry(const freezing *f, ebb_node node, const uint8_t *marks,
+/* The entry of a variable of this type that nobody needs when the node has been computed: its
+ * memory is for the result. NULL: there is none. */
+static ebb_store_entry *find_ended_entry(const freezing *f, ebb_node computed,
+                                         const uint32_t *next_ended)
+{
+    for (uint32_t id = next_ended[computed.id]; id && f->takes_store; id = next_ended[id]) {
+        const ebb_node variable = ebb_graph_node(f->graph, id);
+        ebb_store_entry *entry = ebb_store_find(f->store, variable_name(variable));
+        if (ebb_store_may_pass(f->store, entry, f->values, ebb_node_type(computed)))
+            return entry;
+    }
+    return NULL;
+}
+
+/* An entry for the value of a node, called after the variable that it is made of first of all.
+ * is_later: it gets its data from another one. */
+static ebb_status add_entry(const freezing *f, ebb_node node, const uint8_t *marks, bool is_later,
                             ebb_store_entry **entry)
 {
     const ebb_node computed = node;
@@ -324,8 +339,9 @@ static ebb_status add_entry(const freezing *f, ebb_node node, const uint8_t *mar
     snprintf(name, bytes, "%s", base);
     for (int i = 1; ebb_store_find(f->values, name); i++)
         snprintf(name, bytes, "%s.%d", base, i);
-    const ebb_status status =
-        ebb_store_add(f->values, name, ebb_node_type(computed), entry, f->error);
+    const ebb_type *type = ebb_node_type(computed);
+    const ebb_status status = is_later ? ebb_store_add_later(f->values, name, type, entry, f->error)
+                                       : ebb_store_add(f->values, name, type, entry, f->error);
     ebb_release(f->allocator, name, bytes);
     return status;
 }
@@ -387,15 +403,47 @@ static ebb_status copy_needed(freezing *f, const uint8_t *marks, ebb_store_entry
     return move_on(f, to, map);
 }
 
-/* What has been listed; the lists are empty then. */
+/* What is computed together. */
+typedef struct computing {
+    ebb_node *nodes;
+    ebb_fetch *fetches;
+    ebb_store_entry **ended; /* whose memory takes the value; NULL: it has its own */
+    int n;
+} computing;
+
+/* What has been listed; the list is empty then. A fetch is written when all has been computed, so
+ * that it may go where a variable lies. */
 static ebb_status compute_listed(const freezing *f, const uint32_t *next_ended,
-                                 const ebb_node *nodes, ebb_fetch *fetches, int *n)
+                                 ebb_store_entry *const *entries, computing *c)
 {
-    const ebb_status status = *n ? compute(f, nodes, *n, fetches) : EBB_OK;
-    for (int i = 0; i < *n && !status && f->takes_store; i++)
-        drop_ended(f, nodes[i], next_ended);
-    *n = 0;
+    const ebb_status status = c->n ? compute(f, c->nodes, c->n, c->fetches) : EBB_OK;
+    for (int i = 0; i < c->n; i++) {
+        if (c->ended[i])
+            ebb_store_unbind(f->store, c->ended[i]);
+        if (c->ended[i] && !status)
+            ebb_store_pass_data(f->store, c->ended[i], entries[c->nodes[i].id]);
+        if (!status && f->takes_store)
+            drop_ended(f, c->nodes[i], next_ended);
+    }
+    c->n = 0;
     return status;
+}
+
+static ebb_status list_node(const freezing *f, ebb_node node, const uint8_t *marks,
+                            const uint32_t *next_ended, computing *c, ebb_store_entry **entry)
+{
+    const ebb_type *type = ebb_node_type(node);
+    ebb_store_entry *ended = find_ended_entry(f, node, next_ended);
+    ebb_status status = add_entry(f, node, marks, ended != NULL, entry);
+    if (!status && ended) /* so that it stays where it is */
+        status = ebb_store_bind(f->store, ended, &ended->layout, f->error);
+    if (status)
+        return status;
+    void *data = ended ? ended->data : (*entry)->data;
+    c->ended[c->n] = ended;
+    c->nodes[c->n] = node;
+    c->fetches[c->n++] = (ebb_fetch){ node, ebb_tensor_borrow(type->dtype, type->shape, data) };
+    return EBB_OK;
 }
 
 /* A few megabytes at a time: what is computed lies in the arena as well as in its entry. */
@@ -405,32 +453,28 @@ static ebb_status compute_marked(const freezing *f, const uint8_t *marks,
     enum { MOST_BYTES = 4 << 20 };
     const size_t n = n_ids(f);
     size_t n_bytes = 0;
-    int n_listed = 0;
-    ebb_node *nodes = ebb_allocate(f->allocator, n * sizeof *nodes);
-    ebb_fetch *fetches = ebb_allocate(f->allocator, n * sizeof *fetches);
-    ebb_status status = nodes && fetches ? EBB_OK : out_of_memory(f);
+    computing c = { .nodes = ebb_allocate(f->allocator, n * sizeof *c.nodes),
+                    .fetches = ebb_allocate(f->allocator, n * sizeof *c.fetches),
+                    .ended = ebb_allocate(f->allocator, n * sizeof *c.ended) };
+    ebb_status status = c.nodes && c.fetches && c.ended ? EBB_OK : out_of_memory(f);
     for (uint32_t id = 1; id < n && !status; id++) {
         const ebb_node node = ebb_graph_node(f->graph, id);
-        const ebb_type *type = ebb_node_type(node);
+        const size_t bytes = ebb_type_bytes(ebb_node_type(node));
         if (!(marks[id] & COMPUTED))
             continue;
-        if (n_bytes + ebb_type_bytes(type) > MOST_BYTES) {
-            status = compute_listed(f, next_ended, nodes, fetches, &n_listed);
+        if (n_bytes + bytes > MOST_BYTES) {
+            status = compute_listed(f, next_ended, entries, &c);
             n_bytes = 0;
         }
         if (!status)
-            status = add_entry(f, node, marks, &entries[id]);
-        if (status)
-            break;
-        nodes[n_listed] = node;
-        fetches[n_listed++] =
-            (ebb_fetch){ node, ebb_tensor_borrow(type->dtype, type->shape, entries[id]->data) };
-        n_bytes += ebb_type_bytes(type);
+            status = list_node(f, node, marks, next_ended, &c, &entries[id]);
+        n_bytes += bytes;
     }
     if (!status)
-        status = compute_listed(f, next_ended, nodes, fetches, &n_listed);
-    ebb_release(f->allocator, fetches, n * sizeof *fetches);
-    ebb_release(f->allocator, nodes, n * sizeof *nodes);
+        status = compute_listed(f, next_ended, entries, &c);
+    ebb_release(f->allocator, c.ended, n * sizeof *c.ended);
+    ebb_release(f->allocator, c.fetches, n * sizeof *c.fetches);
+    ebb_release(f->allocator, c.nodes, n * sizeof *c.nodes);
     return status;
 }
 

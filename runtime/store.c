@@ -202,22 +202,17 @@ static ebb_status check_entry(const char *name, const ebb_type *type, ebb_error 
 static ebb_status make_entry(ebb_store *store, const char *name, const ebb_type *type, void *data,
                              ebb_store_entry **entry, ebb_error *error)
 {
-    const size_t name_bytes = strlen(name) + 1, bytes = ebb_type_bytes(type);
+    const size_t name_bytes = strlen(name) + 1;
     ebb_store_entry *made = NULL;
-    void *own = data;
     if (reserve_entry(store))
         made = ebb_allocate(store->allocator, sizeof *made + name_bytes);
-    if (made && !own && (own = ebb_allocate(store->allocator, bytes)))
-        memset(own, 0, bytes);
-    if (!made || !own) {
-        ebb_release(store->allocator, made, sizeof *made + name_bytes);
+    if (!made)
         return ebb_fail(error, EBB_OUT_OF_MEMORY, "store: out of memory for \"%.200s\" (%zu bytes)",
-                        name, bytes);
-    }
+                        name, ebb_type_bytes(type));
     *made = (ebb_store_entry){
         .type = *type,
         .layout = ebb_layout_dense(&type->shape),
-        .data = own,
+        .data = data,
         .version = 1,
         .hash = hash_name(name),
         .name_bytes = name_bytes,
@@ -231,6 +226,24 @@ static ebb_status make_entry(ebb_store *store, const char *name, const ebb_type 
 
 ebb_status ebb_store_add(ebb_store *store, const char *name, const ebb_type *type,
                          ebb_store_entry **entry, ebb_error *error)
+{
+    const size_t bytes = ebb_type_bytes(type);
+    ebb_status status = check_entry(name, type, error);
+    if (status)
+        return status;
+    void *data = ebb_allocate(store->allocator, bytes);
+    if (!data)
+        return ebb_fail(error, EBB_OUT_OF_MEMORY, "store: out of memory for \"%.200s\" (%zu bytes)",
+                        name, bytes);
+    memset(data, 0, bytes);
+    status = make_entry(store, name, type, data, entry, error);
+    if (status)
+        ebb_release(store->allocator, data, bytes);
+    return status;
+}
+
+ebb_status ebb_store_add_later(ebb_store *store, const char *name, const ebb_type *type,
+                               ebb_store_entry **entry, ebb_error *error)
 {
     const ebb_status status = check_entry(name, type, error);
     return status ? status : make_entry(store, name, type, NULL, entry, error);
@@ -433,6 +446,21 @@ static bool is_free(ebb_store *store, const ebb_store_entry *entry)
     return free;
 }
 
+bool ebb_store_may_pass(ebb_store *source, const ebb_store_entry *from, const ebb_store *store,
+                        const ebb_type *type)
+{
+    return store->allocator == source->allocator && is_free(source, from) && from->data &&
+           ebb_entry_is_plain(from) && ebb_type_equal(&from->type, type);
+}
+
+void ebb_store_pass_data(ebb_store *source, ebb_store_entry *from, ebb_store_entry *entry)
+{
+    entry->data = from->data;
+    entry->layout = from->layout;
+    from->data = NULL;
+    ebb_store_drop_data(source, from);
+}
+
 void ebb_store_drop_data(ebb_store *store, ebb_store_entry *entry)
 {
     const size_t bytes = ebb_type_bytes(&entry->type);
@@ -450,12 +478,10 @@ ebb_status ebb_store_move_entry(ebb_store *store, ebb_store *source, ebb_store_e
         !is_free(source, from))
         return ebb_store_set_entry(store, from);
     const ebb_status status =
-        make_entry(store, from->name, &from->type, from->data, &entry, &store->error);
+        make_entry(store, from->name, &from->type, NULL, &entry, &store->error);
     if (status)
         return status;
-    entry->layout = from->layout;
-    from->data = NULL;
-    ebb_store_drop_data(source, from);
+    ebb_store_pass_data(source, from, entry);
     return EBB_OK;
 }
 

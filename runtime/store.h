@@ -55,6 +55,15 @@ ebb_status ebb_store_set_entry(ebb_store *store, const ebb_store_entry *from);
 /* The same for a store that will be destroyed next: the data goes over, where it can, instead of
  * being copied, and the source's entry has none any more. */
 ebb_status ebb_store_move_entry(ebb_store *store, ebb_store *source, ebb_store_entry *from);
+/* Whether ebb_store_pass_data may give the data of an entry, in row-major order, to one of `type`.
+ */
+bool ebb_store_may_pass(ebb_store *source, const ebb_store_entry *from, const ebb_store *store,
+                        const ebb_type *type);
+/* An entry that ebb_store_pass_data will give its data; until then it has none. Else as
+ * ebb_store_add. */
+ebb_status ebb_store_add_later(ebb_store *store, const char *name, const ebb_type *type,
+                               ebb_store_entry **entry, ebb_error *error);
+void ebb_store_pass_data(ebb_store *source, ebb_store_entry *from, ebb_store_entry *entry);
 /* Releases the data of an entry before its store is destroyed, unless an executable is bound to it.
  */
 void ebb_store_drop_data(ebb_store *store, ebb_store_entry *entry);

@@ -394,6 +394,48 @@ START_TEST(stores_are_used_up)
 }
 END_TEST
 
+/* A value goes where a variable was that ends with it, also if a kernel would want that one in
+ * another layout: twice its bytes are there at most, in the arena and in the store. */
+START_TEST(values_take_the_memory_of_variables)
+{
+    enum { N = 256 };
+    const size_t bytes = sizeof(float) * N * N;
+    for (int is_product = 0; is_product < 2; is_product++) {
+        ebb_memory_meter meter;
+        ebb_memory_meter_init(&meter, NULL);
+        ebb_graph *g = ebb_graph_create("large");
+        ebb_store *store = ebb_store_create(NULL);
+        const ebb_shape square = EBB_SHAPE(N, N);
+        const ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(2, N));
+        const ebb_node w = ebb_variable(g, "w", EBB_F32, square, NULL);
+        const ebb_node v = ebb_variable(g, "v", EBB_F32, is_product ? square : EBB_SHAPE(N), NULL);
+        const ebb_node y = ebb_matmul(x, is_product ? ebb_matmul(w, v) : ebb_mul(w, v));
+        for (int i = 0; i < 2; i++) {
+            ebb_tensor value;
+            ck_assert_int_eq(ebb_tensor_init(&value, *ebb_node_type(i ? v : w), NULL), EBB_OK);
+            for (int64_t k = 0; k < ebb_shape_elements(&value.type.shape); k++)
+                ((float *)value.data)[k] = (float)(k * 7 % 31 - 15);
+            ck_assert_int_eq(ebb_store_set(store, i ? "v" : "w", &value), EBB_OK);
+            ebb_tensor_finish(&value);
+        }
+        ebb_model *model, *expected;
+        expect_good(ebb_model_freeze(&y, 1, store, NULL, &expected, &error));
+        ebb_store *taken = copy_store(store, &meter.allocator);
+        const size_t before = meter.live_bytes;
+        meter.peak_bytes = before;
+        expect_good(ebb_model_freeze_store(&y, 1, &taken, &model, &error));
+        if (!is_product)
+            ck_assert_uint_lt(meter.peak_bytes - before, bytes + bytes / 2);
+        expect_equal_stores(model->store, expected->store);
+        ebb_model_destroy(model);
+        ebb_model_destroy(expected);
+        ck_assert_int_eq(meter.n_live, 0);
+        ebb_store_destroy(store);
+        ebb_graph_destroy(g);
+    }
+}
+END_TEST
+
 START_TEST(mistakes_are_named)
 {
     ebb_node outputs[2], x;
@@ -559,6 +601,7 @@ static Suite *make_suite(void)
     tcase_add_loop_test(c, frozen_models_compute_the_same, 0, N_MODELS);
     tcase_add_test(c, what_is_steady_is_computed);
     tcase_add_test(c, stores_are_used_up);
+    tcase_add_test(c, values_take_the_memory_of_variables);
     tcase_add_test(c, mistakes_are_named);
     tcase_add_test(c, broken_files_are_refused);
     tcase_add_test(c, failing_allocations_leak_nothing);
