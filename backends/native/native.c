@@ -1,6 +1,7 @@
 /* The native backend: Ebb's own kernels for what oneDNN lacks or does less well. */
 #include "backends/native/native.h"
 #include "backends/native/channels.h"
+#include "backends/native/direct_conv.h"
 #include "backends/native/operand.h"
 
 static const struct {
@@ -42,7 +43,9 @@ static const struct {
     { &ebb_op_batch_norm_epilogue, &ebb_native_batch_norm },
     { &ebb_op_batch_norm_inference_epilogue, &ebb_native_batch_norm },
     { &ebb_op_batch_norm_relu_grad, &ebb_native_batch_norm },
+    { &ebb_op_conv, &ebb_native_direct_conv },
     { &ebb_op_conv, &ebb_native_conv },
+    { &ebb_op_conv_epilogue, &ebb_native_direct_conv },
     { &ebb_op_conv_input_grad, &ebb_native_conv },
     { &ebb_op_conv_weight_grad, &ebb_native_lane_weight_grad },
     { &ebb_op_conv_weight_bias_grad, &ebb_native_lane_weight_grad },
@@ -128,13 +131,16 @@ static ebb_status compile_region(const ebb_backend *backend, const ebb_region *r
 
 static bool kind_takes_blocks(const ebb_native_kind *kind)
 {
-    return kind == &ebb_native_pool || kind == &ebb_native_batch_norm;
+    return kind == &ebb_native_pool || kind == &ebb_native_batch_norm ||
+           kind == &ebb_native_direct_conv;
 }
 
 static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
                          ebb_layout *results)
 {
     (void)backend;
+    if (region->op == &ebb_op_conv || region->op == &ebb_op_conv_epilogue)
+        return ebb_native_direct_conv_wish(region, inputs, results);
     int score;
     const ebb_native_kind *kind = find_kind(region, &score);
     if (kind_takes_blocks(kind) && ebb_channels_wish_blocks(region, inputs, results))
@@ -164,6 +170,14 @@ static bool takes_blocks(const ebb_backend *backend, const ebb_op *op)
     return false;
 }
 
+static bool home_layout(const ebb_backend *backend, const ebb_region *region, int input,
+                        ebb_layout *layout)
+{
+    (void)backend;
+    return (region->op == &ebb_op_conv || region->op == &ebb_op_conv_epilogue) &&
+           ebb_native_direct_conv_home(region, input, layout);
+}
+
 /* A copy whose `user` is an ebb_vector_isa uses that one: for tests. */
 const ebb_backend ebb_backend_native = {
     .name = "native",
@@ -171,6 +185,7 @@ const ebb_backend ebb_backend_native = {
     .compile = compile_region,
     .layouts = wish_layouts,
     .takes_blocks = takes_blocks,
+    .home_layout = home_layout,
 };
 
 void *ebb_native_allocate(const ebb_region *region, const ebb_compile_env *env, size_t size_bytes)

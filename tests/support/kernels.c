@@ -1,6 +1,7 @@
 /* Runs ops as kernels of backends and compares with the reference kernels at F64. */
 #include "tests/support/kernels.h"
 #include "graph/interpret.h"
+#include "runtime/layout.h"
 #include "tests/support/runner.h"
 #include <math.h>
 #include <stdio.h>
@@ -241,22 +242,47 @@ static ebb_status execute(const ebb_kernel *kernel, void **inputs, void **result
     return status;
 }
 
-ebb_status run_kernel(const kernel_case *c, const ebb_backend *backend, int n_threads, int fail_at,
-                      ebb_tensor *results, ebb_kernel *kernel, ebb_error *error)
+/* Runs a kernel on inputs and results that lie as in the region. */
+static ebb_status execute_laid_out(const kernel_case *c, const ebb_region *region,
+                                   const ebb_kernel *kernel, ebb_tensor *results, ebb_error *error)
+{
+    kernel_memory memory = { .fail_at = -1 };
+    void *inputs[MAX_INPUTS], *outputs[EBB_MAX_RESULTS];
+    for (int i = 0; i < c->n_inputs; i++) {
+        const ebb_type *type = &c->inputs[i].type;
+        inputs[i] = allocate_block(&memory, ebb_type_bytes(type));
+        ebb_layout_write(inputs[i], c->inputs[i].data, &region->inputs[i].layout, type);
+    }
+    for (int r = 0; r < region->n_results; r++)
+        outputs[r] = allocate_block(&memory, ebb_type_bytes(region->results[r].type));
+    const ebb_status status = execute(kernel, inputs, outputs, error);
+    for (int r = 0; r < region->n_results && !status; r++)
+        ebb_layout_read(results[r].data, outputs[r], &region->results[r].layout,
+                        region->results[r].type);
+    free_blocks(&memory);
+    return status;
+}
+
+ebb_status run_placed_kernel(const kernel_case *c, const kernel_placement *placement,
+                             const ebb_backend *backend, int n_threads, int fail_at,
+                             ebb_tensor *results, ebb_kernel *kernel, ebb_error *error)
 {
     ebb_operand inputs[MAX_INPUTS], operands[EBB_MAX_RESULTS];
     ebb_type types[EBB_MAX_RESULTS];
     REQUIRE(!infer_results(c->op, c->attrs, c->inputs, c->n_inputs, types, error), "%s: %s",
             c->label, error->message);
-    void *input_data[MAX_INPUTS], *result_data[EBB_MAX_RESULTS];
-    for (int i = 0; i < c->n_inputs; i++) {
+    for (int i = 0; i < c->n_inputs; i++)
         inputs[i] = (ebb_operand){ .type = &c->inputs[i].type,
                                    .layout = ebb_layout_dense(&c->inputs[i].type.shape) };
-        input_data[i] = c->inputs[i].data;
-    }
     for (int i = 0; i < c->op->n_results; i++)
         operands[i] =
             (ebb_operand){ .type = &types[i], .layout = ebb_layout_dense(&types[i].shape) };
+    for (int i = 0; i < c->n_inputs && placement; i++) {
+        inputs[i].layout = placement->layouts[i];
+        inputs[i].is_steady = placement->steady >> i & 1;
+    }
+    for (int i = 0; i < c->op->n_results && placement; i++)
+        operands[i].layout = placement->layouts[c->n_inputs + i];
     ebb_region region = { c->op,  c->attrs, c->n_inputs, c->op->n_results,
                           inputs, operands, n_threads };
     if (backend->score(backend, &region) == EBB_SCORE_NONE)
@@ -266,11 +292,9 @@ ebb_status run_kernel(const kernel_case *c, const ebb_backend *backend, int n_th
     ebb_kernel made = { 0 };
     ebb_status status = backend->compile(backend, &region, &env, &made);
     if (!status) {
-        for (int i = 0; i < c->op->n_results; i++) {
+        for (int i = 0; i < c->op->n_results; i++)
             REQUIRE(!ebb_tensor_init(&results[i], types[i], NULL), "out of memory");
-            result_data[i] = results[i].data;
-        }
-        status = execute(&made, input_data, result_data, error);
+        status = execute_laid_out(c, &region, &made, results, error);
         if (status)
             for (int i = 0; i < c->op->n_results; i++)
                 ebb_tensor_finish(&results[i]);
@@ -283,6 +307,12 @@ ebb_status run_kernel(const kernel_case *c, const ebb_backend *backend, int n_th
     }
     free_blocks(&memory);
     return status;
+}
+
+ebb_status run_kernel(const kernel_case *c, const ebb_backend *backend, int n_threads, int fail_at,
+                      ebb_tensor *results, ebb_kernel *kernel, ebb_error *error)
+{
+    return run_placed_kernel(c, NULL, backend, n_threads, fail_at, results, kernel, error);
 }
 
 typedef struct attempt {

@@ -71,4 +71,15 @@ ebb_status infer_results(const ebb_op *op, const void *attrs, const ebb_tensor *
 ebb_status run_kernel(const kernel_case *c, const ebb_backend *backend, int n_threads, int fail_at,
                       ebb_tensor *results, ebb_kernel *kernel, ebb_error *error);
 
+/* Where the inputs lie, then the results: each fills its memory without gaps. Bit i: input i is
+ * steady. */
+typedef struct kernel_placement {
+    const ebb_layout *layouts;
+    unsigned steady;
+} kernel_placement;
+/* The same, of operands that lie so; values go in and come out in row-major order. */
+ebb_status run_placed_kernel(const kernel_case *c, const kernel_placement *placement,
+                             const ebb_backend *backend, int n_threads, int fail_at,
+                             ebb_tensor *results, ebb_kernel *kernel, ebb_error *error);
+
 #endif

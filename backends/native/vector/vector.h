@@ -305,6 +305,46 @@ typedef struct ebb_lane_conv_table {
                         uint8_t *to, int64_t to_image);
 } ebb_lane_conv_table;
 
+/* Convolutions, channels last: EBB_CONV_ROWS places of results times the blocks of filters. Place r
+ * reads tap t, for each of the channels c, at x[starts[r] + offsets[t] + c] where bit t of masks[r]
+ * is set, else zeros; masks[r] is 0 where there is no place. Its weights lie at
+ * weights[t * EBB_CONV_BLOCK^2 + c / EBB_CONV_BLOCK * channel_step + filter / EBB_CONV_BLOCK *
+ * block_step + c % EBB_CONV_BLOCK * EBB_CONV_BLOCK + filter % EBB_CONV_BLOCK]. */
+#define EBB_CONV_ROWS 7
+#define EBB_CONV_BLOCK 16
+#define EBB_CONV_BLOCKS 4
+#define EBB_CONV_TAPS 64 /* as many as a mask has bits */
+typedef struct ebb_conv_places {
+    int64_t starts[EBB_CONV_ROWS + 1]; /* a vector's worth; the last one is not used */
+    uint64_t masks[EBB_CONV_ROWS + 1];
+} ebb_conv_places;
+typedef struct ebb_conv_tile {
+    const ebb_conv_places *places;
+    int64_t n_taps;
+    const int64_t *offsets; /* of taps */
+    const float *x, *zeros; /* n_channels zeros */
+    const float *weights;
+    int64_t block_step, channel_step;
+    int64_t n_channels; /* a multiple of EBB_CONV_BLOCK */
+    int n_blocks;       /* at most EBB_CONV_BLOCKS */
+    bool is_first;      /* sums = .., else += */
+    float *sums;        /* [EBB_CONV_ROWS][n_blocks * EBB_CONV_BLOCK], aligned to 64 bytes */
+    /* Of each block, weights that will be wanted soon: EBB_CONV_BLOCK * n_ahead of them. */
+    const float *ahead;
+    int64_t n_ahead;
+} ebb_conv_tile;
+/* to = sums + bias + residual, and its relu; n is a multiple of EBB_CONV_BLOCK. */
+typedef struct ebb_conv_row {
+    int64_t n;
+    const float *sums, *bias, *residual; /* NULL: none */
+    bool relu;
+    float *to;
+} ebb_conv_row;
+typedef struct ebb_direct_conv_table {
+    void (*add_tile)(const ebb_conv_tile *tile);
+    void (*finish_row)(const ebb_conv_row *row);
+} ebb_direct_conv_table;
+
 /* resize2d: a row of n results, each out of one or two elements of a row. */
 typedef struct ebb_resize_row {
     int64_t n;
@@ -408,6 +448,7 @@ typedef struct ebb_vector_isa {
     const ebb_pool_table *pool_f64, *pool_f32;
     void (*add_rows)(const ebb_rows *rows);
     const ebb_lane_conv_table *lane_conv;
+    const ebb_direct_conv_table *direct_conv;
     const ebb_resize_table *resize_f64, *resize_f32;
 } ebb_vector_isa;
 
