@@ -6,38 +6,43 @@
 /* Rows that run side by side, since one alone would wait for each addition; and their elements that
  * go to the result at a time. */
 enum { ROWS = 4, PIECE = 256 };
+/* Columns whose sums are written at a time: so few that arithmetic and memory overlap. */
+enum { STRETCH = 128 };
 
 #define CUMSUM(name, T, A)                                                                         \
     static void name##_columns(const ebb_cumsum_run *run, const void *from, void *to,              \
                                int64_t width)                                                      \
     {                                                                                              \
         const T *x = from;                                                                         \
-        const int64_t row_bytes = width * (int64_t)sizeof(T);                                      \
-        const bool is_streamed = run->is_streamed && row_bytes >= 64;                              \
+        const bool is_streamed = run->is_streamed && width * (int64_t)sizeof(T) >= 64;             \
         T *result = to;                                                                            \
-        _Alignas(64) T piece[EBB_CUMSUM_COLUMNS];                                                  \
+        _Alignas(64) T piece[STRETCH];                                                             \
         _Alignas(64) A sums[EBB_CUMSUM_COLUMNS];                                                   \
         for (int64_t i = 0; i < width; i++)                                                        \
             sums[i] = 0;                                                                           \
-        for (int64_t j = 0; j < run->n; j++) {                                                     \
-            const T *row = x + j * run->step;                                                      \
-            T *result_row = is_streamed ? piece : result + j * run->step;                          \
-            ask_rows(row + 4 * run->step, row_bytes);                                              \
-            if (run->exclusive)                                                                    \
-                INDEPENDENT                                                                        \
-            for (int64_t i = 0; i < width; i++) {                                                  \
-                const A before = sums[i];                                                          \
-                sums[i] = (A)(before + (A)row[i]);                                                 \
-                result_row[i] = (T)before;                                                         \
+        for (int64_t j = 0; j < run->n; j++)                                                       \
+            for (int64_t begin = 0; begin < width; begin += STRETCH) {                             \
+                const int64_t n = width - begin < STRETCH ? width - begin : STRETCH;               \
+                const T *row = x + j * run->step + begin;                                          \
+                T *result_row = result + j * run->step + begin,                                    \
+                  *out = is_streamed ? piece : result_row;                                         \
+                A *sum = sums + begin;                                                             \
+                ask_rows(row + 4 * run->step, n * (int64_t)sizeof(T));                             \
+                if (run->exclusive)                                                                \
+                    INDEPENDENT                                                                    \
+                for (int64_t i = 0; i < n; i++) {                                                  \
+                    const A before = sum[i];                                                       \
+                    sum[i] = (A)(before + (A)row[i]);                                              \
+                    out[i] = (T)before;                                                            \
+                }                                                                                  \
+                else INDEPENDENT for (int64_t i = 0; i < n; i++)                                   \
+                {                                                                                  \
+                    sum[i] = (A)(sum[i] + (A)row[i]);                                              \
+                    out[i] = (T)sum[i];                                                            \
+                }                                                                                  \
+                if (is_streamed)                                                                   \
+                    stream_bytes(result_row, piece, (size_t)n * sizeof(T));                        \
             }                                                                                      \
-            else INDEPENDENT for (int64_t i = 0; i < width; i++)                                   \
-            {                                                                                      \
-                sums[i] = (A)(sums[i] + (A)row[i]);                                                \
-                result_row[i] = (T)sums[i];                                                        \
-            }                                                                                      \
-            if (is_streamed)                                                                       \
-                stream_bytes(result + j * run->step, piece, (size_t)row_bytes);                    \
-        }                                                                                          \
     }                                                                                              \
     /* n_rows <= ROWS */                                                                           \
     static void name##_few(const ebb_cumsum_run *run, const T *from, T *to, int n_rows)            \

@@ -112,7 +112,7 @@ typedef struct ebb_cumsum_loops {
     /* n_rows sums of rows of n, which lie one behind the other; step is 1 or -1 */
     void (*rows)(const ebb_cumsum_run *run, const void *x, void *result, int64_t n_rows);
 } ebb_cumsum_loops;
-#define EBB_CUMSUM_COLUMNS 512
+#define EBB_CUMSUM_COLUMNS 1024
 typedef struct ebb_cumsum_table {
     ebb_cumsum_loops of[EBB_N_DTYPES]; /* not of booleans */
 } ebb_cumsum_table;
