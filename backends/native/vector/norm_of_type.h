@@ -89,6 +89,7 @@ static void NAME(measure_group)(const ebb_norm_rows *rows, int64_t n_rows, const
     }
     for (int64_t i = 0; i < WIDTH; i++) {
         const T *row = x + (i < n_rows ? i : n_rows - 1) * rows->n;
+        ask_ahead(row, rows->n / 2 * (int64_t)sizeof(T));
         const NAME(lanes) first = (NAME(lanes)){ 0 } + high[i];
         const NAME(lanes) second = (NAME(lanes)){ 0 } + low[i];
         vectors[i] = (NAME(lanes)){ 0 };
@@ -116,7 +117,7 @@ static void NAME(norm_short_rows)(const ebb_norm_rows *rows, const T *x, const T
         for (int64_t i = 0; i < n_rows; i++) {
             const T *row = x + (begin + i) * n;
             T *y = sink_place(&out);
-            ask_ahead(row, n * (int64_t)sizeof(T));
+            ask_ahead(row + n / 2, n / 2 * (int64_t)sizeof(T));
             const NAME(lanes) high = (NAME(lanes)){ 0 } + highs[i];
             const NAME(lanes) low = (NAME(lanes)){ 0 } + lows[i];
             const NAME(lanes) r = (NAME(lanes)){ 0 } + factors[i];
