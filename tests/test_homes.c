@@ -518,9 +518,10 @@ static const struct one_tap {
     { 16, 128, 9, 2, 0, 0, false },
     { 48, 192, 5, 1, 1, 1, false },
     { 64, 64, 1, 1, 0, 0, true },
-    { 32, 64, 2, 2, 0, 1, false }, /* as many places as pixels, but others */
-    { 32, 48, 8, 1, 0, 0, false }, /* too few filters for it */
-    { 24, 64, 8, 1, 0, 0, false }, /* channels that do not fill its blocks */
+    { 32, 64, 2, 2, 0, 1, false },   /* as many places as pixels, but others */
+    { 128, 64, 80, 2, 0, 0, false }, /* one image after the other: their places are 2 x 0.8 MB */
+    { 32, 48, 8, 1, 0, 0, false },   /* too few filters for it */
+    { 24, 64, 8, 1, 0, 0, false },   /* channels that do not fill its blocks */
 };
 enum { N_ONE_TAPS = sizeof one_taps / sizeof *one_taps };
 
@@ -559,6 +560,7 @@ START_TEST(windows_of_one_tap)
             ck_assert_uint_eq(ebb_executable_get_stats(inference).packed_bytes, 0);
             ck_assert_int_eq(entry->layout.n_blocks, 2);
             ck_assert_int_eq(entry->layout.blocks[1].size, 64);
+            ck_assert_uint_lt(ebb_executable_get_stats(inference).scratch_bytes, 3 << 19);
         }
         /* All directions take what lies so. */
         options.fetches = &dw;

@@ -210,6 +210,8 @@ typedef struct extras {
     int64_t n_parts;            /* EBB_ONEDNN_ROWS: of the taps; each has its lines of windows .. */
     int64_t n_lines;            /* .. so many along the second dimension .. */
     size_t part_bytes;          /* .. and its columns of the result */
+    int64_t n_turns;         /* EBB_ONEDNN_PRODUCT: parts of the batch, each with so much of .. */
+    size_t x_bytes, y_bytes; /* .. the images and of the result */
 } extras;
 
 /* Sums of the columns of rows [n_rows, n]. */
@@ -235,12 +237,30 @@ static void shift_result(ebb_onednn_primitive *primitive, size_t bytes, bool bac
             primitive->origins[i].index += back ? 0 - bytes : bytes;
 }
 
+/* `main`, for each part of the batch with the windows of its own. */
+static ebb_status run_turns(ebb_onednn_state *state, const ebb_call *call)
+{
+    const extras *more = state->more;
+    ebb_status status = EBB_OK;
+    for (int64_t turn = 0; turn < more->n_turns && !status; turn++) {
+        void *result = (char *)call->results[0] + (size_t)turn * more->y_bytes;
+        const char *x = (const char *)call->inputs[0] + (size_t)turn * more->x_bytes;
+        ebb_onednn_windows_copy(&more->windows, (const float *)(const void *)x,
+                                (void *)((char *)call->scratch + more->windows.start));
+        status = ebb_onednn_execute(state, &state->main, call->inputs, &result, call->scratch,
+                                    call->error);
+    }
+    return status;
+}
+
 /* `main`, for each part of the taps with the windows of its own. */
 static ebb_status run_main(ebb_onednn_state *state, const ebb_call *call)
 {
     const extras *more = state->more;
     const int64_t n_parts = more && more->n_parts ? more->n_parts : 1;
     ebb_status status = EBB_OK;
+    if (more && more->n_turns)
+        return run_turns(state, call);
     for (int64_t part = 0; part < n_parts && !status; part++) {
         if (more) {
             ebb_onednn_windows windows = more->windows;
@@ -344,8 +364,13 @@ static ebb_status add_extras(const ebb_onednn_conv *o, const ebb_region *region,
     state->more = more;
     more->windows = d->windows;
     more->windows.start = (kernel->scratch_bytes + 63) / 64 * 64;
+    const ebb_conv conv = ebb_onednn_conv_read(region);
+    if (d->form == EBB_ONEDNN_PRODUCT && d->windows.batch > 0) {
+        more->n_turns = conv.batch / d->windows.batch;
+        more->x_bytes = sizeof(float) * (size_t)(d->windows.batch * conv.w.n_sizes * conv.channels);
+        more->y_bytes = sizeof(float) * (size_t)(d->windows.batch * conv.w.n_counts * conv.filters);
+    }
     if (d->n_parts > 1) {
-        const ebb_conv conv = ebb_onednn_conv_read(region);
         more->n_parts = d->n_parts;
         more->n_lines = conv.w.window[1];
         more->part_bytes = sizeof(float) * (size_t)(conv.w.window[2] * conv.channels);

@@ -285,14 +285,22 @@ static bool may_be_product(const ebb_onednn_conv *o, const ebb_conv *conv)
 static dnnl_status_t describe_product(const ebb_onednn_conv *o, const ebb_conv *conv,
                                       const ebb_onednn_state *state, ebb_onednn_described *d)
 {
+    enum { MOST_BYTES = 1 << 20 }; /* of the copied windows, if more than those of one image */
     const ebb_window *w = &conv->w;
-    const int64_t n_places = conv->batch * w->n_counts, k = conv->channels, n = conv->filters;
+    const int64_t k = conv->channels, n = conv->filters;
     dn_desc own = { 0 };
     d->form = EBB_ONEDNN_PRODUCT;
     for (int i = 0; i < EBB_MAX_SPATIAL; i++)
         d->has_windows = d->has_windows || w->begin[i] || w->count[i] != w->size[i] ||
                          (w->stride[i] > 1 && w->count[i] > 1);
     d->windows = windows_of(conv, state);
+    if (d->has_windows) { /* as many images at a time as their windows stay in the cache */
+        const int64_t n_bytes = w->n_counts * k * (int64_t)sizeof(float);
+        while (d->windows.batch > 1 &&
+               (conv->batch % d->windows.batch || d->windows.batch * n_bytes > MOST_BYTES))
+            d->windows.batch--;
+    }
+    const int64_t n_places = d->windows.batch * w->n_counts;
     dnnl_status_t status = dn_desc_tagged(&own, 2, (dnnl_dims_t){ k, n }, dnnl_f32, dnnl_BA16a64b);
     if (status == dnnl_success)
         status =
