@@ -12,10 +12,10 @@ static int64_t count_updates(const ebb_copying *c)
 /* Further results name their op as input: that is no use of its first result. */
 static void count_uses(ebb_copying *c, uint32_t id)
 {
-    const ebb_node node = ebb_old(c, id);
+    const ebb_node node = ebb_copying_old(c, id);
     const int n = ebb_node_op(node) == &ebb_op_result ? 0 : ebb_node_n_inputs(node);
     for (int i = 0; i < n; i++)
-        c->uses[ebb_old_inputs(c, id)[i]]++;
+        c->uses[ebb_copying_inputs(c, id)[i]]++;
 }
 
 ebb_status ebb_copying_start(ebb_copying *c, const ebb_node *outputs, int64_t n_outputs)
@@ -49,14 +49,14 @@ ebb_status ebb_copying_start(ebb_copying *c, const ebb_node *outputs, int64_t n_
 /* The node and its further results, as they are. */
 static ebb_status copy_node(ebb_copying *c, uint32_t id)
 {
-    const ebb_node old = ebb_old(c, id);
+    const ebb_node old = ebb_copying_old(c, id);
     const int n = ebb_node_n_inputs(old);
     const size_t bytes = (size_t)n * sizeof(ebb_node);
     ebb_node results[EBB_MAX_RESULTS], *inputs = ebb_allocate(c->allocator, bytes);
     if (!inputs)
         return EBB_OUT_OF_MEMORY;
     for (int i = 0; i < n; i++)
-        inputs[i] = ebb_new(c, ebb_old_inputs(c, id)[i]);
+        inputs[i] = ebb_copying_new(c, ebb_copying_inputs(c, id)[i]);
     ebb_graph_copy_node(c->to, old, inputs, results);
     ebb_release(c->allocator, inputs, bytes);
     for (int r = 0; r < ebb_node_op(old)->n_results && !ebb_graph_status(c->to); r++)
@@ -66,11 +66,11 @@ static ebb_status copy_node(ebb_copying *c, uint32_t id)
 
 void ebb_copying_name(ebb_copying *c, uint32_t id)
 {
-    const ebb_node old = ebb_old(c, id);
+    const ebb_node old = ebb_copying_old(c, id);
     if (!*ebb_node_name(old))
         return;
     ebb_graph_stand_at(c->to, old);
-    ebb_named(ebb_new(c, id), ebb_node_name(old));
+    ebb_named(ebb_copying_new(c, id), ebb_node_name(old));
 }
 
 static void copy_updates(ebb_copying *c)
@@ -78,7 +78,7 @@ static void copy_updates(ebb_copying *c)
     for (int64_t i = 0; i < count_updates(c) && !ebb_graph_status(c->to); i++) {
         ebb_node variable, value;
         ebb_graph_update(c->from, i, &variable, &value);
-        ebb_update(ebb_new(c, variable.id), ebb_new(c, value.id));
+        ebb_update(ebb_copying_new(c, variable.id), ebb_copying_new(c, value.id));
     }
 }
 
@@ -88,7 +88,7 @@ ebb_status ebb_copying_run(ebb_copying *c, ebb_copying_emit emit, void *context)
     c->to = ebb_graph_create_like(c->from);
     ebb_status status = c->to ? EBB_OK : EBB_OUT_OF_MEMORY;
     for (uint32_t id = 1; id < c->n_ids && !status; id++) {
-        if (!c->is_needed[id] || ebb_old_is(c, id, &ebb_op_result))
+        if (!c->is_needed[id] || ebb_copying_is(c, id, &ebb_op_result))
             continue;
         status = emit(context, id) ? EBB_OK : copy_node(c, id);
         if (!status)

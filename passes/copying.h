@@ -17,24 +17,24 @@ typedef struct ebb_copying {
     uint8_t *is_needed;
 } ebb_copying;
 
-static inline ebb_node ebb_old(const ebb_copying *c, uint32_t id)
+static inline ebb_node ebb_copying_old(const ebb_copying *c, uint32_t id)
 {
     return ebb_graph_node(c->from, id);
 }
 
-static inline ebb_node ebb_new(const ebb_copying *c, uint32_t id)
+static inline ebb_node ebb_copying_new(const ebb_copying *c, uint32_t id)
 {
     return ebb_graph_node(c->to, c->map[id]);
 }
 
-static inline const uint32_t *ebb_old_inputs(const ebb_copying *c, uint32_t id)
+static inline const uint32_t *ebb_copying_inputs(const ebb_copying *c, uint32_t id)
 {
-    return ebb_node_input_ids(ebb_old(c, id));
+    return ebb_node_input_ids(ebb_copying_old(c, id));
 }
 
-static inline bool ebb_old_is(const ebb_copying *c, uint32_t id, const ebb_op *op)
+static inline bool ebb_copying_is(const ebb_copying *c, uint32_t id, const ebb_op *op)
 {
-    return ebb_node_op(ebb_old(c, id)) == op;
+    return ebb_node_op(ebb_copying_old(c, id)) == op;
 }
 
 /* Counts uses. ebb_copying_finish is needed afterwards in any case. */

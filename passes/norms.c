@@ -28,18 +28,18 @@ typedef struct record {
 
 typedef struct norms {
     ebb_copying c;
-    const ebb_join *options;
+    const ebb_join_options *options;
     record *records; /* by id */
 } norms;
 
 static bool is_op(const norms *p, uint32_t id, const ebb_op *op)
 {
-    return ebb_old_is(&p->c, id, op);
+    return ebb_copying_is(&p->c, id, op);
 }
 
 static const uint32_t *inputs_of(const norms *p, uint32_t id)
 {
-    return ebb_old_inputs(&p->c, id);
+    return ebb_copying_inputs(&p->c, id);
 }
 
 static bool is_forward(const norms *p, uint32_t id)
@@ -62,7 +62,7 @@ typedef struct joined {
 /* Of batch_norm: along the only readers. The residual must be there when x is normalized. */
 static bool describe_forward(const norms *p, uint32_t id, joined *j)
 {
-    const ebb_node node = ebb_old(&p->c, id);
+    const ebb_node node = ebb_copying_old(&p->c, id);
     *j = (joined){ .n_inputs = ebb_node_n_inputs(node), .end = id };
     memcpy(j->inputs, inputs_of(p, id), (size_t)j->n_inputs * sizeof *j->inputs);
     j->op = is_op(p, id, &ebb_op_batch_norm) ? &ebb_op_batch_norm_epilogue
@@ -98,8 +98,8 @@ static uint32_t behind(const norms *p, uint32_t id)
 static bool describe_gradient(const norms *p, uint32_t id, joined *j)
 {
     const uint32_t *inputs = inputs_of(p, id), select = inputs[2];
-    const uint32_t forward = ebb_node_first_result(ebb_old(&p->c, inputs[3]), NULL).id;
-    const ebb_batch_norm_attrs *attrs = ebb_node_attrs(ebb_old(&p->c, id));
+    const uint32_t forward = ebb_node_first_result(ebb_copying_old(&p->c, inputs[3]), NULL).id;
+    const ebb_batch_norm_attrs *attrs = ebb_node_attrs(ebb_copying_old(&p->c, id));
     joined of;
     if (!is_op(p, forward, &ebb_op_batch_norm) || p->records[forward].fate != JOINED ||
         !describe_forward(p, forward, &of) || of.epilogue.epilogue.residual ||
@@ -110,8 +110,8 @@ static bool describe_gradient(const norms *p, uint32_t id, joined *j)
         return false;
     const uint32_t mask = inputs_of(p, select)[0];
     if (!is_op(p, mask, &ebb_op_greater) || inputs_of(p, mask)[0] != of.end ||
-        !ebb_is_zero(ebb_old(&p->c, inputs_of(p, mask)[1])) ||
-        !ebb_is_zero(ebb_old(&p->c, inputs_of(p, select)[2])))
+        !ebb_is_zero(ebb_copying_old(&p->c, inputs_of(p, mask)[1])) ||
+        !ebb_is_zero(ebb_copying_old(&p->c, inputs_of(p, select)[2])))
         return false;
     *j = (joined){ .op = &ebb_op_batch_norm_relu_grad,
                    .epilogue.batch_norm = *attrs,
@@ -129,11 +129,14 @@ static const void *attrs_of(const joined *j)
 
 static bool is_taken(const norms *p, uint32_t id, const joined *j)
 {
-    const ebb_type *inputs[MOST_INPUTS], *scale = ebb_node_type(ebb_old(&p->c, j->inputs[1]));
+    const ebb_type *inputs[MOST_INPUTS],
+        *scale = ebb_node_type(ebb_copying_old(&p->c, j->inputs[1]));
     const bool is_gradient = j->op == &ebb_op_batch_norm_relu_grad;
-    const ebb_type *const results[4] = { ebb_node_type(ebb_old(&p->c, id)), scale, scale, scale };
+    const ebb_type *const results[4] = { ebb_node_type(ebb_copying_old(&p->c, id)), scale, scale,
+                                         scale };
     for (int i = 0; i < j->n_inputs; i++)
-        inputs[i] = is_gradient && i == 5 ? scale : ebb_node_type(ebb_old(&p->c, j->inputs[i]));
+        inputs[i] =
+            is_gradient && i == 5 ? scale : ebb_node_type(ebb_copying_old(&p->c, j->inputs[i]));
     return p->options->takes(p->options->context, j->op, attrs_of(j), j->n_inputs, inputs, results);
 }
 
@@ -143,7 +146,7 @@ static void find_readers(norms *p)
 {
     for (uint32_t id = 1; id < p->c.n_ids; id++)
         for (int i = 0; p->c.is_needed[id] && !is_op(p, id, &ebb_op_result) &&
-                        i < ebb_node_n_inputs(ebb_old(&p->c, id));
+                        i < ebb_node_n_inputs(ebb_copying_old(&p->c, id));
              i++)
             p->records[inputs_of(p, id)[i]].reader = id;
 }
@@ -186,12 +189,12 @@ static void emit_joined(norms *p, uint32_t id)
 {
     joined j;
     ebb_node inputs[MOST_INPUTS], results[4];
-    const ebb_node old = ebb_old(&p->c, id);
+    const ebb_node old = ebb_copying_old(&p->c, id);
     const bool is_gradient = !is_forward(p, id);
     if (!(is_gradient ? describe_gradient(p, id, &j) : describe_forward(p, id, &j)))
         return;
     for (int i = 0; i < j.n_inputs; i++)
-        inputs[i] = ebb_new(&p->c, j.inputs[i]);
+        inputs[i] = ebb_copying_new(&p->c, j.inputs[i]);
     if (is_gradient)
         inputs[5] = ebb_graph_node(p->c.to, p->records[j.inputs[5]].offset);
     if (!ebb_graph_copy_node_as(p->c.to, old, j.op, inputs, j.n_inputs, attrs_of(&j), results).id)
@@ -215,9 +218,9 @@ static bool emit(void *context, uint32_t id)
     return p->records[id].fate != COPIED;
 }
 
-ebb_status ebb_norms_run(const ebb_join *options, const ebb_graph *graph, const ebb_node *outputs,
-                         int64_t n_outputs, ebb_graph **result, uint32_t *map, int64_t *n_hits,
-                         ebb_error *error)
+ebb_status ebb_norms_run(const ebb_join_options *options, const ebb_graph *graph,
+                         const ebb_node *outputs, int64_t n_outputs, ebb_graph **result,
+                         uint32_t *map, int64_t *n_hits, ebb_error *error)
 {
     norms p = { .c = { .from = graph, .map = map, .keep_updates = options->keep_updates },
                 .options = options };

@@ -43,7 +43,7 @@ typedef struct pooling {
 /* Each window has taps: the maximum of none is no relu of anything. */
 static bool has_no_empty_window(const pooling *p, uint32_t id)
 {
-    const ebb_node node = ebb_old(&p->c, id);
+    const ebb_node node = ebb_copying_old(&p->c, id);
     ebb_pool pool;
     ebb_pool_read(&ebb_op_max_pool, ebb_node_attrs(node),
                   &ebb_node_type(ebb_node_input(node, 0))->shape, &ebb_node_type(node)->shape,
@@ -60,8 +60,8 @@ static bool has_no_empty_window(const pooling *p, uint32_t id)
 
 static void find_pool(pooling *p, uint32_t id)
 {
-    const uint32_t relu = ebb_old_inputs(&p->c, id)[0];
-    if (!ebb_old_is(&p->c, relu, &ebb_op_relu) || p->records[relu].pool ||
+    const uint32_t relu = ebb_copying_inputs(&p->c, id)[0];
+    if (!ebb_copying_is(&p->c, relu, &ebb_op_relu) || p->records[relu].pool ||
         !has_no_empty_window(p, id))
         return;
     p->records[relu].pool = id;
@@ -71,20 +71,21 @@ static void find_pool(pooling *p, uint32_t id)
 /* The relu whose mask this comparison is; 0: none that matters. */
 static uint32_t relu_of_mask(const pooling *p, uint32_t id)
 {
-    const uint32_t *inputs = ebb_old_inputs(&p->c, id);
-    const bool is_mask = ebb_old_is(&p->c, id, &ebb_op_greater) &&
-                         ebb_old_is(&p->c, inputs[0], &ebb_op_relu) && p->records[inputs[0]].pool &&
-                         ebb_is_zero(ebb_old(&p->c, inputs[1]));
+    const uint32_t *inputs = ebb_copying_inputs(&p->c, id);
+    const bool is_mask = ebb_copying_is(&p->c, id, &ebb_op_greater) &&
+                         ebb_copying_is(&p->c, inputs[0], &ebb_op_relu) &&
+                         p->records[inputs[0]].pool &&
+                         ebb_is_zero(ebb_copying_old(&p->c, inputs[1]));
     return is_mask ? inputs[0] : 0;
 }
 
 /* select(relu > 0, max_pool_grad(dy, where), 0), all of one pool. */
 static uint32_t relu_of_select(const pooling *p, uint32_t id)
 {
-    const uint32_t *inputs = ebb_old_inputs(&p->c, id), relu = relu_of_mask(p, inputs[0]);
-    const bool is_ours = relu && ebb_old_is(&p->c, inputs[1], &ebb_op_max_pool_grad) &&
-                         ebb_old_inputs(&p->c, inputs[1])[1] == p->records[relu].pool + 1 &&
-                         ebb_is_zero(ebb_old(&p->c, inputs[2]));
+    const uint32_t *inputs = ebb_copying_inputs(&p->c, id), relu = relu_of_mask(p, inputs[0]);
+    const bool is_ours = relu && ebb_copying_is(&p->c, inputs[1], &ebb_op_max_pool_grad) &&
+                         ebb_copying_inputs(&p->c, inputs[1])[1] == p->records[relu].pool + 1 &&
+                         ebb_is_zero(ebb_copying_old(&p->c, inputs[2]));
     return is_ours ? relu : 0;
 }
 
@@ -100,19 +101,19 @@ static bool find_work(pooling *p)
     for (uint32_t id = 1; id < p->c.n_ids; id++) {
         if (!p->c.is_needed[id])
             continue;
-        if (ebb_old_is(&p->c, id, &ebb_op_max_pool)) {
+        if (ebb_copying_is(&p->c, id, &ebb_op_max_pool)) {
             find_pool(p, id);
-        } else if (ebb_old_is(&p->c, id, &ebb_op_select) && relu_of_select(p, id)) {
-            p->records[ebb_old_inputs(&p->c, id)[0]].served++;
-            p->records[ebb_old_inputs(&p->c, id)[1]].served++;
+        } else if (ebb_copying_is(&p->c, id, &ebb_op_select) && relu_of_select(p, id)) {
+            p->records[ebb_copying_inputs(&p->c, id)[0]].served++;
+            p->records[ebb_copying_inputs(&p->c, id)[1]].served++;
         }
     }
     for (uint32_t id = 1; id < p->c.n_ids; id++) {
         if (!p->c.is_needed[id] || !is_served(p, id))
             continue;
-        if (ebb_old_is(&p->c, id, &ebb_op_max_pool_grad))
-            p->records[ebb_old_inputs(&p->c, id)[1]].served++;
-        else if (ebb_old_is(&p->c, id, &ebb_op_greater) && relu_of_mask(p, id))
+        if (ebb_copying_is(&p->c, id, &ebb_op_max_pool_grad))
+            p->records[ebb_copying_inputs(&p->c, id)[1]].served++;
+        else if (ebb_copying_is(&p->c, id, &ebb_op_greater) && relu_of_mask(p, id))
             p->records[relu_of_mask(p, id)].served++;
     }
     for (uint32_t id = 1; id < p->c.n_ids; id++) {
@@ -128,11 +129,11 @@ static bool find_work(pooling *p)
             any = true;
             r->fate = DROPPED;
             p->records[r->pool].fate = POOLED;
-        } else if (ebb_old_is(&p->c, id, &ebb_op_greater) && relu_of_mask(p, id)) {
+        } else if (ebb_copying_is(&p->c, id, &ebb_op_greater) && relu_of_mask(p, id)) {
             r->fate = DROPPED;
-        } else if (ebb_old_is(&p->c, id, &ebb_op_select) && (relu = relu_of_select(p, id))) {
+        } else if (ebb_copying_is(&p->c, id, &ebb_op_select) && (relu = relu_of_select(p, id))) {
             r->fate = MASKED;
-            p->records[ebb_old_inputs(&p->c, id)[1]].fate = DROPPED;
+            p->records[ebb_copying_inputs(&p->c, id)[1]].fate = DROPPED;
         }
     }
     return any;
@@ -159,49 +160,50 @@ typedef struct joined {
 
 static void join_forward(const pooling *p, uint32_t id, joined *j)
 {
-    const uint32_t conv = ebb_old_inputs(&p->c, id)[0];
+    const uint32_t conv = ebb_copying_inputs(&p->c, id)[0];
     j->op = &ebb_op_conv_max_pool;
     j->attrs = &j->pool_attrs;
-    j->pool_attrs.conv = *(const ebb_conv_attrs *)ebb_node_attrs(ebb_old(&p->c, conv));
-    j->pool_attrs.pool = *(const ebb_pool_attrs *)ebb_node_attrs(ebb_old(&p->c, id));
-    j->n_inputs = ebb_node_n_inputs(ebb_old(&p->c, conv));
-    memcpy(j->inputs, ebb_old_inputs(&p->c, conv), (size_t)j->n_inputs * sizeof *j->inputs);
+    j->pool_attrs.conv = *(const ebb_conv_attrs *)ebb_node_attrs(ebb_copying_old(&p->c, conv));
+    j->pool_attrs.pool = *(const ebb_pool_attrs *)ebb_node_attrs(ebb_copying_old(&p->c, id));
+    j->n_inputs = ebb_node_n_inputs(ebb_copying_old(&p->c, conv));
+    memcpy(j->inputs, ebb_copying_inputs(&p->c, conv), (size_t)j->n_inputs * sizeof *j->inputs);
 }
 
 /* What a gradient of conv, or a max_pool, becomes. */
 static void describe_joined(const pooling *p, uint32_t id, joined *j)
 {
     memset(j, 0, sizeof *j);
-    const ebb_op *op = ebb_node_op(ebb_old(&p->c, id));
+    const ebb_op *op = ebb_node_op(ebb_copying_old(&p->c, id));
     if (op == &ebb_op_max_pool) {
         join_forward(p, id, j);
         return;
     }
     const int at = cotangent_of(op);
-    const uint32_t grad = ebb_old_inputs(&p->c, id)[at];
-    const ebb_conv_grad_attrs *conv = ebb_node_attrs(ebb_old(&p->c, id));
-    const ebb_pool_grad_attrs *pool = ebb_node_attrs(ebb_old(&p->c, grad));
+    const uint32_t grad = ebb_copying_inputs(&p->c, id)[at];
+    const ebb_conv_grad_attrs *conv = ebb_node_attrs(ebb_copying_old(&p->c, id));
+    const ebb_pool_grad_attrs *pool = ebb_node_attrs(ebb_copying_old(&p->c, grad));
     j->op = at ? &ebb_op_pooled_conv_weight_grad : &ebb_op_pooled_conv_input_grad;
     j->attrs = &j->grad_attrs;
     j->grad_attrs = (ebb_pooled_conv_attrs){ conv->conv, pool->pool, conv->size };
     j->n_inputs = 3;
-    j->inputs[at ? 0 : 2] = ebb_old_inputs(&p->c, id)[at ? 0 : 1];
-    j->inputs[at] = ebb_old_inputs(&p->c, grad)[0];
-    j->inputs[at + 1] = ebb_old_inputs(&p->c, grad)[1];
+    j->inputs[at ? 0 : 2] = ebb_copying_inputs(&p->c, id)[at ? 0 : 1];
+    j->inputs[at] = ebb_copying_inputs(&p->c, grad)[0];
+    j->inputs[at + 1] = ebb_copying_inputs(&p->c, grad)[1];
 }
 
-static bool is_taken(const pooling *p, const ebb_join *options, uint32_t id)
+static bool is_taken(const pooling *p, const ebb_join_options *options, uint32_t id)
 {
     joined j;
     const ebb_type *types[3];
     describe_joined(p, id, &j);
     for (int i = 0; i < j.n_inputs; i++)
-        types[i] = ebb_node_type(ebb_old(&p->c, j.inputs[i]));
-    const ebb_type *first = ebb_node_type(ebb_old(&p->c, id));
+        types[i] = ebb_node_type(ebb_copying_old(&p->c, j.inputs[i]));
+    const ebb_type *first = ebb_node_type(ebb_copying_old(&p->c, id));
     const bool is_grad = j.attrs == &j.grad_attrs;
     const ebb_type bias = { first->dtype, { 1, { first->shape.dims[0] } } };
     const ebb_type *const results[2] = { first,
-                                         is_grad ? &bias : ebb_node_type(ebb_old(&p->c, id + 1)) };
+                                         is_grad ? &bias
+                                                 : ebb_node_type(ebb_copying_old(&p->c, id + 1)) };
     return (!is_grad || j.grad_attrs.size.n > 0) &&
            options->takes(options->context, j.op, j.attrs, j.n_inputs, types, results);
 }
@@ -209,14 +211,14 @@ static bool is_taken(const pooling *p, const ebb_join *options, uint32_t id)
 /* A max_pool that alone reads a convolution. */
 static bool is_forward(const pooling *p, uint32_t id)
 {
-    if (!ebb_old_is(&p->c, id, &ebb_op_max_pool))
+    if (!ebb_copying_is(&p->c, id, &ebb_op_max_pool))
         return false;
-    const uint32_t conv = ebb_old_inputs(&p->c, id)[0];
-    return ebb_old_is(&p->c, conv, &ebb_op_conv) && p->c.uses[conv] == 1 &&
-           ebb_node_n_inputs(ebb_old(&p->c, conv)) <= 3;
+    const uint32_t conv = ebb_copying_inputs(&p->c, id)[0];
+    return ebb_copying_is(&p->c, conv, &ebb_op_conv) && p->c.uses[conv] == 1 &&
+           ebb_node_n_inputs(ebb_copying_old(&p->c, conv)) <= 3;
 }
 
-static bool find_joins(pooling *p, const ebb_join *options)
+static bool find_joins(pooling *p, const ebb_join_options *options)
 {
     bool any = false;
     for (uint32_t id = 1; id < p->c.n_ids; id++) {
@@ -224,22 +226,23 @@ static bool find_joins(pooling *p, const ebb_join *options)
             continue;
         if (is_forward(p, id) && is_taken(p, options, id)) {
             p->records[id].fate = JOINED;
-            p->records[ebb_old_inputs(&p->c, id)[0]].fate = DROPPED;
+            p->records[ebb_copying_inputs(&p->c, id)[0]].fate = DROPPED;
             any = true;
         }
-        const int at = cotangent_of(ebb_node_op(ebb_old(&p->c, id)));
-        const uint32_t grad = at < 0 ? 0 : ebb_old_inputs(&p->c, id)[at];
-        if (grad && ebb_old_is(&p->c, grad, &ebb_op_max_pool_grad) && is_taken(p, options, id)) {
+        const int at = cotangent_of(ebb_node_op(ebb_copying_old(&p->c, id)));
+        const uint32_t grad = at < 0 ? 0 : ebb_copying_inputs(&p->c, id)[at];
+        if (grad && ebb_copying_is(&p->c, grad, &ebb_op_max_pool_grad) &&
+            is_taken(p, options, id)) {
             p->records[id].fate = JOINED;
             p->records[grad].served++;
         }
     }
     for (uint32_t id = 1; id < p->c.n_ids; id++) {
         record *r = &p->records[id];
-        const int at = cotangent_of(ebb_node_op(ebb_old(&p->c, id)));
+        const int at = cotangent_of(ebb_node_op(ebb_copying_old(&p->c, id)));
         if (!p->c.is_needed[id] || r->fate != JOINED || at < 0)
             continue;
-        const uint32_t grad = ebb_old_inputs(&p->c, id)[at];
+        const uint32_t grad = ebb_copying_inputs(&p->c, id)[at];
         r->fate = is_served(p, grad) ? JOINED : COPIED;
         p->records[grad].fate = is_served(p, grad) ? DROPPED : COPIED;
         any |= r->fate == JOINED;
@@ -251,14 +254,14 @@ static bool find_joins(pooling *p, const ebb_join *options)
 
 static void emit_pool(pooling *p, uint32_t id)
 {
-    const ebb_node old = ebb_old(&p->c, id);
-    const uint32_t relu = ebb_old_inputs(&p->c, id)[0];
-    const ebb_node x = ebb_new(&p->c, ebb_old_inputs(&p->c, relu)[0]);
+    const ebb_node old = ebb_copying_old(&p->c, id);
+    const uint32_t relu = ebb_copying_inputs(&p->c, id)[0];
+    const ebb_node x = ebb_copying_new(&p->c, ebb_copying_inputs(&p->c, relu)[0]);
     ebb_node results[2];
     ebb_graph_stand_at(p->c.to, old);
     if (!ebb_emit(p->c.to, &ebb_op_max_pool, &x, 1, ebb_node_attrs(old), results).id)
         return;
-    ebb_graph_stand_at(p->c.to, ebb_old(&p->c, relu));
+    ebb_graph_stand_at(p->c.to, ebb_copying_old(&p->c, relu));
     p->c.map[id] = ebb_relu(results[0]).id;
     p->c.map[id + 1] = results[1].id;
     ebb_copying_name(&p->c, id);
@@ -267,13 +270,14 @@ static void emit_pool(pooling *p, uint32_t id)
 
 static void emit_mask(pooling *p, uint32_t id)
 {
-    const ebb_node old = ebb_old(&p->c, id), grad = ebb_node_input(old, 1);
+    const ebb_node old = ebb_copying_old(&p->c, id), grad = ebb_node_input(old, 1);
     const uint32_t pool = ebb_node_input_ids(grad)[1] - 1;
-    const ebb_node y = ebb_new(&p->c, pool), dy = ebb_new(&p->c, ebb_node_input_ids(grad)[0]);
+    const ebb_node y = ebb_copying_new(&p->c, pool),
+                   dy = ebb_copying_new(&p->c, ebb_node_input_ids(grad)[0]);
     ebb_graph_stand_at(p->c.to, old);
     const ebb_node zero = ebb_full_like(y, 0);
     const ebb_node inputs[2] = { ebb_select(ebb_greater(y, zero), dy, zero),
-                                 ebb_new(&p->c, pool + 1) };
+                                 ebb_copying_new(&p->c, pool + 1) };
     ebb_graph_stand_at(p->c.to, grad);
     p->c.map[id] =
         ebb_emit(p->c.to, &ebb_op_max_pool_grad, inputs, 2, ebb_node_attrs(grad), NULL).id;
@@ -282,12 +286,12 @@ static void emit_mask(pooling *p, uint32_t id)
 
 static void emit_joined(pooling *p, uint32_t id)
 {
-    const ebb_node old = ebb_old(&p->c, id);
+    const ebb_node old = ebb_copying_old(&p->c, id);
     joined j;
     ebb_node inputs[3], results[2];
     describe_joined(p, id, &j);
     for (int i = 0; i < j.n_inputs; i++)
-        inputs[i] = ebb_new(&p->c, j.inputs[i]);
+        inputs[i] = ebb_copying_new(&p->c, j.inputs[i]);
     ebb_graph_stand_at(p->c.to, old);
     if (!ebb_emit(p->c.to, j.op, inputs, j.n_inputs, j.attrs, results).id)
         return;
@@ -310,8 +314,8 @@ static bool emit(void *context, uint32_t id)
     return f != COPIED;
 }
 
-static ebb_status run(pooling *p, const ebb_join *join, const ebb_node *outputs, int64_t n_outputs,
-                      ebb_graph **result, int64_t *n_hits, ebb_error *error)
+static ebb_status run(pooling *p, const ebb_join_options *join, const ebb_node *outputs,
+                      int64_t n_outputs, ebb_graph **result, int64_t *n_hits, ebb_error *error)
 {
     ebb_status status = ebb_copying_start(&p->c, outputs, n_outputs);
     const size_t bytes = p->c.n_ids * sizeof *p->records;
@@ -337,7 +341,7 @@ ebb_status ebb_pools_run(const ebb_graph *graph, const ebb_node *outputs, int64_
     return run(&p, NULL, outputs, n_outputs, result, n_hits, error);
 }
 
-ebb_status ebb_pools_join_run(const ebb_join *options, const ebb_graph *graph,
+ebb_status ebb_pools_join_run(const ebb_join_options *options, const ebb_graph *graph,
                               const ebb_node *outputs, int64_t n_outputs, ebb_graph **result,
                               uint32_t *map, int64_t *n_hits, ebb_error *error)
 {

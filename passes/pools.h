@@ -2,7 +2,7 @@
 #ifndef PASSES_POOLS_H
 #define PASSES_POOLS_H
 
-#include "ops/descriptors.h"
+#include "passes/joins.h"
 
 /* Copies what `outputs` (and updates) need into *result, with each relu that only a max_pool and
  * the gradients of both read behind that max_pool; NULL if there is none. map[id] for ids
@@ -12,19 +12,10 @@ ebb_status ebb_pools_run(const ebb_graph *graph, const ebb_node *outputs, int64_
                          bool keep_updates, ebb_graph **result, uint32_t *map, int64_t *n_hits,
                          ebb_error *error);
 
-/* For passes that make one op of several. */
-typedef struct ebb_join {
-    /* Is there a kernel that is worth it? `results` are the types of all results of `op`. */
-    bool (*takes)(void *context, const ebb_op *op, const void *attrs, int n_inputs,
-                  const ebb_type *const *inputs, const ebb_type *const *results);
-    void *context;
-    bool keep_updates;
-} ebb_join;
-
 /* The same for max_pool_grad before gradients of conv, which become pooled_conv_weight_grad and
  * pooled_conv_input_grad where all that read it are taken, and for max_pool behind a convolution
  * that nothing else reads: conv_max_pool. */
-ebb_status ebb_pools_join_run(const ebb_join *options, const ebb_graph *graph,
+ebb_status ebb_pools_join_run(const ebb_join_options *options, const ebb_graph *graph,
                               const ebb_node *outputs, int64_t n_outputs, ebb_graph **result,
                               uint32_t *map, int64_t *n_hits, ebb_error *error);
 

@@ -36,17 +36,17 @@ typedef struct growing {
 
 static const ebb_op *op_of(const tiles *t, uint32_t id)
 {
-    return ebb_node_op(ebb_old(&t->c, id));
+    return ebb_node_op(ebb_copying_old(&t->c, id));
 }
 
 static const ebb_type *type_of(const tiles *t, uint32_t id)
 {
-    return ebb_node_type(ebb_old(&t->c, id));
+    return ebb_node_type(ebb_copying_old(&t->c, id));
 }
 
 static bool may_start(const tiles *t, uint32_t id)
 {
-    const ebb_node node = ebb_old(&t->c, id);
+    const ebb_node node = ebb_copying_old(&t->c, id);
     if (ebb_op_is_fused(ebb_node_op(node)))
         return true;
     return ebb_op_is_instruction(ebb_node_op(node)) &&
@@ -87,14 +87,14 @@ static int32_t add_instruction(const tiles *t, growing *g, const ebb_instruction
  * no room. */
 static bool add_inputs(const tiles *t, growing *g)
 {
-    const ebb_node node = ebb_old(&t->c, g->id);
+    const ebb_node node = ebb_copying_old(&t->c, g->id);
     const uint32_t *ids = ebb_node_input_ids(node);
     const int n = ebb_node_n_inputs(node);
     for (int i = 0; i < n; i++)
         if (!is_taken_in(t, g, ids[i]) && (g->numbers[i] = add_input(g, ids[i])) < 0)
             return false;
     for (int i = 0; i < n; i++)
-        if (is_taken_in(t, g, ids[i]) && add_input(g, ebb_old_inputs(&t->c, ids[i])[0]) < 0)
+        if (is_taken_in(t, g, ids[i]) && add_input(g, ebb_copying_inputs(&t->c, ids[i])[0]) < 0)
             return false;
     for (int i = 0; i < n; i++) {
         int same = 0;
@@ -103,7 +103,7 @@ static bool add_inputs(const tiles *t, growing *g)
         if (same < i) {
             g->numbers[i] = g->numbers[same];
         } else if (is_taken_in(t, g, ids[i])) {
-            const ebb_node random = ebb_old(&t->c, ids[i]);
+            const ebb_node random = ebb_copying_old(&t->c, ids[i]);
             const ebb_instruction made = {
                 .op = ebb_node_op(random),
                 .attrs = ebb_node_attrs(random),
@@ -132,7 +132,7 @@ static bool add_element(const tiles *t, growing *g, const ebb_instruction *old, 
 /* What the node is made of, as a program: its own, or one of itself alone. */
 static ebb_program program_of(const tiles *t, uint32_t id, ebb_instruction *alone, int32_t *result)
 {
-    const ebb_node node = ebb_old(&t->c, id);
+    const ebb_node node = ebb_copying_old(&t->c, id);
     const ebb_op *op = ebb_node_op(node);
     if (ebb_op_is_fused(op))
         return *((const ebb_fused_attrs *)ebb_node_attrs(node))->program;
@@ -169,7 +169,7 @@ static bool grow(const tiles *t, uint32_t id, growing *g)
 
 static bool is_taken(const tiles *t, const growing *g)
 {
-    const ebb_join *join = &t->options->join;
+    const ebb_join_options *join = &t->options->join;
     const ebb_fused_attrs attrs = { &g->program };
     const ebb_type *inputs[EBB_MAX_PROGRAM_INPUTS], *results[EBB_MAX_RESULTS];
     for (int i = 0; i < g->program.n_inputs; i++)
@@ -187,8 +187,8 @@ static void find_readers(tiles *t)
     for (uint32_t id = 1; id < t->c.n_ids; id++) {
         if (!t->c.is_needed[id] || op_of(t, id) == &ebb_op_result)
             continue;
-        for (int i = 0; i < ebb_node_n_inputs(ebb_old(&t->c, id)); i++) {
-            record *r = &t->records[ebb_old_inputs(&t->c, id)[i]];
+        for (int i = 0; i < ebb_node_n_inputs(ebb_copying_old(&t->c, id)); i++) {
+            record *r = &t->records[ebb_copying_inputs(&t->c, id)[i]];
             r->n_reads = r->reader == id ? r->n_reads + 1 : 1;
             r->reader = id;
         }
@@ -218,8 +218,8 @@ static void emit_program(tiles *t, growing *g)
     const ebb_fused_attrs attrs = { &g->program };
     ebb_node inputs[EBB_MAX_PROGRAM_INPUTS], results[EBB_MAX_RESULTS];
     for (int i = 0; i < g->program.n_inputs; i++)
-        inputs[i] = ebb_new(&t->c, g->inputs[i]);
-    ebb_graph_stand_at(t->c.to, ebb_old(&t->c, g->id));
+        inputs[i] = ebb_copying_new(&t->c, g->inputs[i]);
+    ebb_graph_stand_at(t->c.to, ebb_copying_old(&t->c, g->id));
     if (!ebb_emit(t->c.to, ebb_tile_program_op(g->program.n_results), inputs, g->program.n_inputs,
                   &attrs, results)
              .id)

@@ -3,10 +3,10 @@
 #ifndef PASSES_TILES_H
 #define PASSES_TILES_H
 
-#include "passes/pools.h"
+#include "passes/joins.h"
 
 typedef struct ebb_tiles {
-    ebb_join join;
+    ebb_join_options join;
     /* May a single node, of kind ELEMENT, be a program? NULL: always. */
     bool (*may_fuse)(void *context, ebb_node node);
 } ebb_tiles;

@@ -1,6 +1,7 @@
 /* Fusion of element-wise nodes, as far as backends have kernels for programs. */
 #include "passes/fuse.h"
 #include "passes/norms.h"
+#include "passes/pools.h"
 #include "passes/rules.h"
 #include "passes/tiles.h"
 #include "runtime/choose.h"
@@ -36,7 +37,7 @@ static bool may_fuse(void *context, ebb_node node)
     return fused > alone || (fused == alone && fusing <= taking);
 }
 
-/* For ebb_join. */
+/* For ebb_join_options. */
 static bool takes_joined(void *context, const ebb_op *op, const void *attrs, int n_inputs,
                          const ebb_type *const *inputs, const ebb_type *const *results)
 {
@@ -52,7 +53,7 @@ typedef ebb_status (*graph_pass)(ebb_executable *e, const ebb_node *outputs, ebb
 static ebb_status join_pools(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
                              uint32_t *map, int64_t *n)
 {
-    const ebb_join options = { takes_joined, e, e->has_updates };
+    const ebb_join_options options = { takes_joined, e, e->has_updates };
     return ebb_pools_join_run(&options, e->graph, outputs, (int64_t)e->n_fetches, graph, map, n,
                               &e->error);
 }
@@ -60,7 +61,7 @@ static ebb_status join_pools(ebb_executable *e, const ebb_node *outputs, ebb_gra
 static ebb_status join_norms(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
                              uint32_t *map, int64_t *n)
 {
-    const ebb_join options = { takes_joined, e, e->has_updates };
+    const ebb_join_options options = { takes_joined, e, e->has_updates };
     return ebb_norms_run(&options, e->graph, outputs, (int64_t)e->n_fetches, graph, map, n,
                          &e->error);
 }

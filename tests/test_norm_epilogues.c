@@ -25,7 +25,7 @@ static bool takes_all(void *context, const ebb_op *op, const void *attrs, int n_
 static ebb_status run_norms(const ebb_graph *graph, const ebb_node *outputs, int n_outputs,
                             ebb_graph **result, uint32_t *map, int64_t *n_hits, ebb_error *error)
 {
-    const ebb_join options = { .takes = takes_all };
+    const ebb_join_options options = { .takes = takes_all };
     return ebb_norms_run(&options, graph, outputs, n_outputs, result, map, n_hits, error);
 }
 
