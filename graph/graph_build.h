@@ -47,6 +47,10 @@ enum { EBB_MARK_UNREAD = 255 };
  * EBB_MARK_UNREAD, all else with 1. Linear, without recursion. */
 void ebb_graph_mark(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
                     uint8_t *used);
+/* The same for `outputs` and, with `keep_updates`, the variables and values of updates. Adds to
+ * n_uses, by id, how often each is one of these; NULL: does not. */
+void ebb_graph_mark_kept(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
+                         bool keep_updates, uint8_t *used, uint32_t *n_uses);
 
 /* The op of further results: input 0 is the first result. Such a node stands right behind it. */
 extern const ebb_op ebb_op_result;

@@ -179,13 +179,31 @@ bool ebb_graph_update(const ebb_graph *graph, int64_t index, ebb_node *variable,
 void ebb_graph_mark(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
                     uint8_t *used)
 {
+    ebb_graph_mark_kept(graph, outputs, n_outputs, false, used, NULL);
+}
+
+/* One of those that are asked for; returns the greater id. */
+static uint32_t mark_kept(const ebb_graph *graph, ebb_node node, uint8_t *used, uint32_t *n_uses,
+                          uint32_t last)
+{
+    if (!ebb_graph_owns(graph, node))
+        return last;
+    used[node.id] = 1;
+    if (n_uses)
+        n_uses[node.id]++;
+    return node.id > last ? node.id : last;
+}
+
+void ebb_graph_mark_kept(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
+                         bool keep_updates, uint8_t *used, uint32_t *n_uses)
+{
     uint32_t last = 0;
-    for (int64_t i = 0; i < n_outputs; i++) {
-        if (!ebb_graph_owns(graph, outputs[i]))
-            continue;
-        used[outputs[i].id] = 1;
-        if (outputs[i].id > last)
-            last = outputs[i].id;
+    ebb_node variable, value;
+    for (int64_t i = 0; i < n_outputs; i++)
+        last = mark_kept(graph, outputs[i], used, n_uses, last);
+    for (int64_t i = 0; keep_updates && ebb_graph_update(graph, i, &variable, &value); i++) {
+        last = mark_kept(graph, variable, used, n_uses, last);
+        last = mark_kept(graph, value, used, n_uses, last);
     }
     for (uint32_t id = last; id > 0; id--) { /* results stand behind their op: met first */
         if (!used[id])

@@ -4,11 +4,6 @@
 
 #include <string.h>
 
-static int64_t count_updates(const ebb_copying *c)
-{
-    return c->keep_updates ? ebb_graph_n_updates(c->from) : 0;
-}
-
 /* Further results name their op as input: that is no use of its first result. */
 static void count_uses(ebb_copying *c, uint32_t id)
 {
@@ -24,25 +19,15 @@ ebb_status ebb_copying_start(ebb_copying *c, const ebb_node *outputs, int64_t n_
     c->n_ids = ebb_graph_n_nodes(c->from) + 1;
     c->uses = ebb_allocate(c->allocator, c->n_ids * sizeof *c->uses);
     c->is_needed = ebb_allocate(c->allocator, c->n_ids);
-    const int64_t n_roots = n_outputs + 2 * count_updates(c);
-    const size_t bytes = (size_t)n_roots * sizeof(ebb_node);
-    ebb_node *roots = ebb_allocate(c->allocator, bytes);
-    const bool done = c->uses && c->is_needed && roots;
+    const bool done = c->uses && c->is_needed;
     if (done) {
-        if (n_outputs > 0)
-            memcpy(roots, outputs, (size_t)n_outputs * sizeof *roots);
-        for (int64_t i = 0; i < count_updates(c); i++)
-            ebb_graph_update(c->from, i, &roots[n_outputs + 2 * i], &roots[n_outputs + 2 * i + 1]);
         memset(c->uses, 0, c->n_ids * sizeof *c->uses);
         memset(c->is_needed, 0, c->n_ids);
-        ebb_graph_mark(c->from, roots, n_roots, c->is_needed);
-        for (int64_t i = 0; i < n_roots; i++)
-            c->uses[roots[i].id]++;
+        ebb_graph_mark_kept(c->from, outputs, n_outputs, c->keep_updates, c->is_needed, c->uses);
         for (uint32_t id = 1; id < c->n_ids; id++)
             if (c->is_needed[id])
                 count_uses(c, id);
     }
-    ebb_release(c->allocator, roots, bytes);
     return done ? EBB_OK : EBB_OUT_OF_MEMORY;
 }
 
@@ -75,7 +60,8 @@ void ebb_copying_name(ebb_copying *c, uint32_t id)
 
 static void copy_updates(ebb_copying *c)
 {
-    for (int64_t i = 0; i < count_updates(c) && !ebb_graph_status(c->to); i++) {
+    const int64_t n = c->keep_updates ? ebb_graph_n_updates(c->from) : 0;
+    for (int64_t i = 0; i < n && !ebb_graph_status(c->to); i++) {
         ebb_node variable, value;
         ebb_graph_update(c->from, i, &variable, &value);
         ebb_update(ebb_copying_new(c, variable.id), ebb_copying_new(c, value.id));

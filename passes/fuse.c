@@ -73,27 +73,22 @@ static const ebb_shape *shape_of(const fusing *f, uint32_t id)
 
 static ebb_status mark_needed(fusing *f, const ebb_node *outputs, int64_t n_outputs)
 {
-    const int64_t n_updates = f->options->keep_updates ? ebb_graph_n_updates(f->from) : 0;
-    const int64_t n_roots = n_outputs + 2 * n_updates;
-    const size_t bytes = (size_t)n_roots * sizeof(ebb_node);
-    ebb_node *roots = ebb_allocate(f->allocator, bytes);
+    const size_t bytes = f->n_ids * sizeof(uint32_t);
+    uint32_t *uses = ebb_allocate(f->allocator, bytes);
     uint8_t *used = ebb_allocate(f->allocator, f->n_ids);
-    if (roots && used) {
-        if (n_outputs > 0)
-            memcpy(roots, outputs, (size_t)n_outputs * sizeof *roots);
-        for (int64_t i = 0; i < n_updates; i++)
-            ebb_graph_update(f->from, i, &roots[n_outputs + 2 * i], &roots[n_outputs + 2 * i + 1]);
+    const bool done = uses && used;
+    if (done) {
+        memset(uses, 0, bytes);
         memset(used, 0, f->n_ids);
-        ebb_graph_mark(f->from, roots, n_roots, used);
-        for (int64_t i = 0; i < n_roots; i++)
-            f->records[roots[i].id].uses++;
-        for (size_t id = 1; id < f->n_ids; id++)
+        ebb_graph_mark_kept(f->from, outputs, n_outputs, f->options->keep_updates, used, uses);
+        for (size_t id = 1; id < f->n_ids; id++) {
+            f->records[id].uses = uses[id];
             f->records[id].is_needed = used[id];
+        }
     }
-    ebb_status status = roots && used ? EBB_OK : EBB_OUT_OF_MEMORY;
     ebb_release(f->allocator, used, f->n_ids);
-    ebb_release(f->allocator, roots, bytes);
-    return status;
+    ebb_release(f->allocator, uses, bytes);
+    return done ? EBB_OK : EBB_OUT_OF_MEMORY;
 }
 
 static bool may_fuse(const fusing *f, ebb_node node)

@@ -47,25 +47,6 @@ const ebb_op ebb_op_after = {
 
 /* ---- what is known of a graph ---- */
 
-static ebb_status mark_needed(const ebb_graph *graph, const ebb_node *outputs, int64_t n_outputs,
-                              bool keep_updates, uint8_t *used)
-{
-    const ebb_allocator *allocator = ebb_graph_allocator(graph);
-    const int64_t n_updates = keep_updates ? ebb_graph_n_updates(graph) : 0;
-    const size_t n = (size_t)(n_outputs + 2 * n_updates), bytes = n * sizeof(ebb_node);
-    ebb_node *roots = ebb_allocate(allocator, bytes);
-    if (!roots)
-        return EBB_OUT_OF_MEMORY;
-    if (n_outputs > 0)
-        memcpy(roots, outputs, (size_t)n_outputs * sizeof *roots);
-    for (int64_t i = 0; i < n_updates; i++)
-        ebb_graph_update(graph, i, &roots[n_outputs + 2 * i], &roots[n_outputs + 2 * i + 1]);
-    memset(used, 0, (size_t)ebb_graph_n_nodes(graph) + 1);
-    ebb_graph_mark(graph, roots, (int64_t)n, used);
-    ebb_release(allocator, roots, bytes);
-    return EBB_OK;
-}
-
 static bool is_source(ebb_node node)
 {
     return ebb_node_op(node)->traits & EBB_TRAIT_SOURCE;
@@ -459,9 +440,9 @@ ebb_status ebb_rematerialize_run(const ebb_rematerialize *options, const ebb_gra
     r.cuts = ebb_allocate(r.allocator, n_cuts * sizeof *r.cuts);
     uint8_t *used = ebb_allocate(r.allocator, n_ids);
     ebb_status status = r.records && r.alive && r.cuts && used ? EBB_OK : EBB_OUT_OF_MEMORY;
-    if (!status)
-        status = mark_needed(graph, outputs, n_outputs, options->keep_updates, used);
     if (!status) {
+        memset(used, 0, n_ids);
+        ebb_graph_mark_kept(graph, outputs, n_outputs, options->keep_updates, used, NULL);
         memset(r.records, 0, n_ids * sizeof *r.records);
         look_at_nodes(&r, used);
         find_cuts(&r);

@@ -241,25 +241,12 @@ typedef struct driver {
     rule_index index;
 } driver;
 
-static ebb_status mark_needed(driver *d, const ebb_node *outputs, int64_t n_outputs)
+static void mark_needed(driver *d, const ebb_node *outputs, int64_t n_outputs)
 {
-    int64_t n_updates = d->rewrite->keep_updates ? ebb_graph_n_updates(d->from) : 0;
-    size_t bytes = ((size_t)n_outputs + 2 * (size_t)n_updates) * sizeof(ebb_node);
-    ebb_node *roots = ebb_allocate(d->allocator, bytes);
-    if (!roots)
-        return EBB_OUT_OF_MEMORY;
-    if (n_outputs > 0)
-        memcpy(roots, outputs, (size_t)n_outputs * sizeof *roots);
-    for (int64_t i = 0; i < n_updates; i++)
-        ebb_graph_update(d->from, i, &roots[n_outputs + 2 * i], &roots[n_outputs + 2 * i + 1]);
-    int64_t n_roots = n_outputs + 2 * n_updates;
-    ebb_graph_mark(d->from, roots, n_roots, d->used);
-    for (int64_t i = 0; i < n_roots; i++) {
-        d->uses[roots[i].id]++;
-        d->used[roots[i].id] = IS_OUTPUT;
-    }
-    ebb_release(d->allocator, roots, bytes);
-    return EBB_OK;
+    ebb_graph_mark_kept(d->from, outputs, n_outputs, d->rewrite->keep_updates, d->used, d->uses);
+    for (size_t id = 1; id < d->n_ids; id++)
+        if (d->uses[id])
+            d->used[id] = IS_OUTPUT;
 }
 
 /* Counts uses, and the longest list of inputs. Returns the number of nodes that are needed. */
@@ -515,8 +502,7 @@ ebb_status ebb_rewrite_run(const ebb_rewrite *rewrite, const ebb_graph *graph,
         goto done;
     memset(d.used, 0, n_ids * sizeof *d.used);
     memset(d.uses, 0, n_ids * sizeof *d.uses);
-    if (mark_needed(&d, outputs, n_outputs))
-        goto done;
+    mark_needed(&d, outputs, n_outputs);
     size_t n_used = count_uses(&d);
     inputs_bytes = d.inputs_capacity * sizeof *d.inputs;
     d.inputs = ebb_allocate(allocator, inputs_bytes);

@@ -141,18 +141,16 @@ static int64_t count_updates(const ebb_executable *e, const ebb_graph *graph)
 static ebb_status mark_live(ebb_executable *e, const ebb_graph *graph, bool is_user_graph,
                             uint8_t *live)
 {
-    size_t n = e->n_fetches + 2 * (size_t)count_updates(e, graph), at = 0;
-    ebb_node *roots = ebb_allocate(e->allocator, n * sizeof *roots);
-    if (!roots)
+    const size_t bytes = e->n_fetches * sizeof(ebb_node);
+    ebb_node *fetches = ebb_allocate(e->allocator, bytes);
+    if (!fetches)
         return out_of_memory(e);
-    for (; at < e->n_fetches; at++)
-        roots[at] =
-            ebb_graph_node(graph, is_user_graph ? e->fetches[at].user_id : e->fetches[at].node);
-    for (int64_t i = 0; i < count_updates(e, graph); i++, at += 2)
-        ebb_graph_update(graph, i, &roots[at], &roots[at + 1]);
+    for (size_t i = 0; i < e->n_fetches; i++)
+        fetches[i] =
+            ebb_graph_node(graph, is_user_graph ? e->fetches[i].user_id : e->fetches[i].node);
     memset(live, 0, (size_t)ebb_graph_n_nodes(graph) + 1);
-    ebb_graph_mark(graph, roots, (int64_t)n, live);
-    ebb_release(e->allocator, roots, n * sizeof *roots);
+    ebb_graph_mark_kept(graph, fetches, (int64_t)e->n_fetches, e->has_updates, live, NULL);
+    ebb_release(e->allocator, fetches, bytes);
     return EBB_OK;
 }
 
