@@ -30,14 +30,27 @@ static size_t round_up(size_t bytes, size_t unit)
     return (bytes + unit - 1) / unit * unit;
 }
 
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Where the system maps no more (a process may have 65530 mappings, say), from the heap. Such a
+ * block is told by where it starts: never at the start of a page, as mapped blocks do. */
+static void *allocate_from_heap(size_t size_bytes, size_t page)
+{
+    char *start = aligned_alloc(page, round_up(size_bytes + EBB_ALIGNMENT, page));
+    return start ? start + EBB_ALIGNMENT : NULL;
+}
+
 static void *allocate_large(size_t size_bytes)
 {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE), length = round_up(size_bytes, page);
+    const size_t page = page_bytes(), length = round_up(size_bytes, page);
     const size_t spare = size_bytes >= HUGE_BLOCK ? HUGE_PAGE - page : 0;
     char *start =
         mmap(NULL, length + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (start == MAP_FAILED)
-        return NULL;
+        return allocate_from_heap(size_bytes, page);
     if (!spare)
         return start;
     const size_t before = (HUGE_PAGE - (uintptr_t)start % HUGE_PAGE) % HUGE_PAGE;
@@ -53,7 +66,11 @@ static void *allocate_large(size_t size_bytes)
 
 static void release_large(void *block, size_t size_bytes)
 {
-    (void)munmap(block, round_up(size_bytes, (size_t)sysconf(_SC_PAGESIZE)));
+    const size_t page = page_bytes();
+    if ((uintptr_t)block % page)
+        free((char *)block - EBB_ALIGNMENT);
+    else
+        (void)munmap(block, round_up(size_bytes, page));
 }
 #else
 #define LARGE_BLOCK SIZE_MAX
