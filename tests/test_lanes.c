@@ -5,7 +5,7 @@
 #include "ops/descriptors.h"
 #include "ops/pooled_conv.h"
 #include "support/kernels.h"
-#include "support/runner.h"
+#include "support/runtime.h"
 
 #include <math.h>
 
@@ -151,10 +151,28 @@ START_TEST(test_conv_max_pool)
 }
 END_TEST
 
+/* The convolution with its pool forward, and the gradient of its weights behind the pool. */
+START_TEST(failing_allocations)
+{
+    const lane_case *c = &cases[0];
+    ebb_graph *g = ebb_graph_create("g");
+    const ebb_node inputs[2] = { ebb_input(g, "x", EBB_F32, c->x),
+                                 ebb_input(g, "w", EBB_F32, c->w) };
+    const ebb_node y = ebb_max_pool(ebb_emit(g, &ebb_op_conv, inputs, 2, &c->conv, NULL), c->pool);
+    ebb_node fetches[2] = { y };
+    ck_assert_msg(
+        !ebb_gradients(ebb_reduce_sum(y, EBB_ALL_AXES, false), &inputs[1], 1, &fetches[1]), "%s",
+        ebb_graph_message(g));
+    ck_assert_int_gt(fail_allocations(g, fetches, 2, NULL), 20);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("lanes");
     TCase *tcase = tcase_create("images");
+    tcase_add_test(tcase, failing_allocations);
     tcase_add_loop_test(tcase, test_weight_grad, 0, N_CASES);
     tcase_add_loop_test(tcase, test_dense_weight_grad, 0, 2 * N_CASES);
     tcase_add_loop_test(tcase, test_conv_max_pool, 0, N_CASES);

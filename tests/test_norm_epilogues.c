@@ -155,11 +155,23 @@ START_TEST(same_bits)
 }
 END_TEST
 
+START_TEST(failing_allocations)
+{
+    const net n = build(EBB_F32, 3, true, false);
+    const ebb_node fetches[] = { n.y, n.gradients[0], n.gradients[1], n.gradients[2] };
+    ebb_store *store = ebb_store_create(NULL);
+    ck_assert_int_gt(fail_allocations(n.graph, fetches, 4, store), 50);
+    ebb_store_destroy(store);
+    ebb_graph_destroy(n.graph);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("norm_epilogues");
     TCase *tcase = tcase_create("norms");
     tcase_add_test(tcase, golden_cases);
+    tcase_add_test(tcase, failing_allocations);
     tcase_add_loop_test(tcase, same_bits, 0, 16);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

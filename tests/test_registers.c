@@ -195,6 +195,14 @@ START_TEST(powers_are_loops)
 }
 END_TEST
 
+START_TEST(failing_allocations)
+{
+    const chain c = make_chain(ebb_vector_isa_at(0)->registers, sizes[0].rows, sizes[0].columns, 7);
+    ck_assert_int_gt(fail_allocations(c.graph, c.outputs, N_OUTPUTS, NULL), 20);
+    ebb_graph_destroy(c.graph);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("registers");
@@ -202,6 +210,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, registers_are_loops, 0, (int)(sizeof sizes / sizeof *sizes));
     tcase_add_test(tcase, powers_are_loops);
+    tcase_add_test(tcase, failing_allocations);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

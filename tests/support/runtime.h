@@ -2,6 +2,7 @@
 #ifndef TESTS_SUPPORT_RUNTIME_H
 #define TESTS_SUPPORT_RUNTIME_H
 
+#include "backends/backends.h"
 #include "tests/support/runner.h"
 
 #include <ebb/ebb.h>
@@ -53,6 +54,37 @@ static inline void run(ebb_executable *executable, const ebb_feed *feeds, int n_
     ebb_status status = ebb_run(executable, feeds, n_feeds, fetches, n_fetches);
     ck_assert_msg(status == EBB_OK, "%s: %s", ebb_status_name(status),
                   ebb_executable_message(executable));
+}
+
+/* Compiles for the native backend while one allocation after the other fails: each time nothing is
+ * left. Returns how many there are. */
+static inline int64_t fail_allocations(ebb_graph *graph, const ebb_node *fetches, int n_fetches,
+                                       ebb_store *store)
+{
+    const ebb_backend *const list[] = { &ebb_backend_native, &ebb_backend_reference };
+    ebb_memory_meter meter;
+    ebb_memory_meter_init(&meter, NULL);
+    ebb_status status = EBB_OUT_OF_MEMORY;
+    int64_t n = 0;
+    for (; status == EBB_OUT_OF_MEMORY; n++) {
+        ebb_executable *e = NULL;
+        ck_assert_int_lt(n, 5000);
+        meter.fail_after = n;
+        status = ebb_compile(graph,
+                             &(ebb_compile_options){ .fetches = fetches,
+                                                     .n_fetches = n_fetches,
+                                                     .store = store,
+                                                     .backends = list,
+                                                     .n_backends = 2,
+                                                     .allocator = &meter.allocator },
+                             &e);
+        meter.fail_after = -1;
+        ck_assert_msg(status == EBB_OK || status == EBB_OUT_OF_MEMORY, "%s: %s",
+                      ebb_status_name(status), ebb_graph_message(graph));
+        ebb_executable_destroy(e);
+        ck_assert_int_eq(meter.n_live, 0);
+    }
+    return n - 1;
 }
 
 /* The compilation must fail in this way, and leave nothing. */
