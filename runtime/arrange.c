@@ -145,8 +145,7 @@ static bool tune_variants(ebb_lowering *l, const ebb_region *region, int n)
     for (int i = 0; i < n && best >= 0; i++) {
         ebb_variant *v = &l->variants[i];
         ebb_operand *inputs = l->operands + (size_t)i * (size_t)region->n_inputs;
-        if (v->backend == best && e->backends[best]->choice_layouts &&
-            ebb_variant_tune(e, region, inputs, l->layouts, v))
+        if (v->backend == best && ebb_variant_tune(e, region, inputs, l->layouts, v))
             return false;
     }
     return true;
@@ -162,6 +161,7 @@ int ebb_fill_variants(ebb_lowering *l, ebb_node node, ebb_order *order, bool *fo
     for (int i = 0; i < EBB_MAX_VARIANTS; i++) {
         v[i].home = home;
         v[i].choice = NULL;
+        v[i].is_taken_over = false;
     }
     v[0].backend = EBB_ANY_BACKEND;
     v[0].region = ebb_region_of(l, node, v[0].results);

@@ -2,6 +2,7 @@
 #include "runtime/choose.h"
 #include "runtime/tune.h"
 
+#include <limits.h>
 #include <string.h>
 
 ebb_operand ebb_operand_dense(const ebb_type *type)
@@ -71,16 +72,18 @@ bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *re
 ebb_status ebb_variant_tune(ebb_executable *e, const ebb_region *region, ebb_operand *inputs,
                             ebb_layout *layouts, ebb_variant *variant)
 {
-    const ebb_backend *asked = e->backends[variant->backend];
+    const int wished = variant->backend;
     ebb_layout results[EBB_MAX_RESULTS];
-    ebb_status status = ebb_tuner_choose(e, asked, &variant->region, &variant->choice);
-    if (status || !variant->choice)
+    ebb_status status = ebb_tuner_choose(e, &variant->region, &variant->backend, &variant->choice);
+    const ebb_backend *taker = e->backends[variant->backend];
+    variant->is_taken_over = variant->backend != wished;
+    if (status || !variant->choice || !taker->choice_layouts)
         return status;
     for (int i = 0; i < region->n_inputs; i++)
         layouts[i] = inputs[i].layout;
     for (int r = 0; r < region->n_results; r++)
         results[r] = variant->results[r].layout;
-    if (asked->choice_layouts(asked, &variant->region, variant->choice, layouts, results))
+    if (taker->choice_layouts(taker, &variant->region, variant->choice, layouts, results))
         (void)take_layouts(region, layouts, results, inputs, variant);
     return EBB_OK;
 }
@@ -101,25 +104,28 @@ static size_t copied_bytes(const ebb_variant *first, const ebb_variant *variant)
     return bytes;
 }
 
-/* With the choice of the tuner, if there is one; the backend may refuse it. */
-static ebb_status compile_variant(ebb_executable *e, const ebb_backend *backend,
-                                  const ebb_compile_env *env, const ebb_variant *variant,
-                                  ebb_kernel *kernel)
+/* With the choice of the tuner, if there is one, perhaps by another backend; that may refuse it. */
+static ebb_status compile_variant(ebb_executable *e, const ebb_compile_env *env,
+                                  const ebb_variant *variant, int backend, ebb_kernel *kernel,
+                                  const ebb_backend **taken)
 {
     const ebb_region *region = &variant->region;
     ebb_compile_env tuned = *env;
+    int taker = backend;
     tuned.choice = variant->choice;
-    if (e->tuner && !tuned.choice) {
-        ebb_status status = ebb_tuner_choose(e, backend, region, &tuned.choice);
+    if (e->tuner && !tuned.choice && !variant->is_taken_over) {
+        ebb_status status = ebb_tuner_choose(e, region, &taker, &tuned.choice);
         if (status)
             return status;
     }
+    *taken = e->backends[taker];
     *kernel = (ebb_kernel){ 0 };
-    ebb_status status = backend->compile(backend, region, &tuned, kernel);
-    if (status != EBB_UNSUPPORTED || !tuned.choice)
+    ebb_status status = (*taken)->compile(*taken, region, &tuned, kernel);
+    if (status != EBB_UNSUPPORTED || (!tuned.choice && taker == backend))
         return status;
+    *taken = e->backends[backend];
     *kernel = (ebb_kernel){ 0 };
-    return backend->compile(backend, region, env, kernel);
+    return (*taken)->compile(*taken, region, env, kernel);
 }
 
 static int score_variant(const ebb_executable *e, const ebb_variant *variant, int backend)
@@ -189,8 +195,11 @@ ebb_status ebb_choose_kernel(ebb_executable *e, const ebb_compile_env *env,
     e->error.message[0] = 0;
     for (int v = 0; v < n_variants; v++) {
         copied[v] = copied_bytes(&variants[0], &variants[v]);
-        for (int b = 0; b < e->n_backends; b++)
+        for (int b = 0; b < e->n_backends; b++) {
             scores[v][b] = score_variant(e, &variants[v], b);
+            if (variants[v].is_taken_over && scores[v][b] != EBB_SCORE_NONE)
+                scores[v][b] = INT_MAX; /* found faster than those that score more */
+        }
     }
     for (;;) {
         int best = EBB_SCORE_NONE, best_variant = 0, best_backend = 0;
@@ -206,9 +215,9 @@ ebb_status ebb_choose_kernel(ebb_executable *e, const ebb_compile_env *env,
         }
         if (best == EBB_SCORE_NONE)
             return EBB_UNSUPPORTED;
-        *backend = e->backends[best_backend];
         *chosen = best_variant;
-        ebb_status status = compile_variant(e, *backend, env, &variants[best_variant], kernel);
+        ebb_status status =
+            compile_variant(e, env, &variants[best_variant], best_backend, kernel, backend);
         if (status != EBB_UNSUPPORTED)
             return status;
         scores[best_variant][best_backend] = EBB_SCORE_NONE;

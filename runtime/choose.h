@@ -18,6 +18,7 @@ typedef struct ebb_variant {
     /* The blocked layout of the variable with which result 0 will be combined; NULL: none. */
     const ebb_layout *home;
     const char *choice; /* of the tuner, for these layouts; NULL: it will be asked */
+    bool is_taken_over; /* the tuner found another backend faster */
 } ebb_variant;
 
 /* Nobody is asked: operands lie as no backend can read them. */

@@ -1,5 +1,5 @@
-/* Taking the time of the ways in which a backend can compute a region. Each runs on the same random
- * values; one whose results differ from those of the backend's own way by more than rounding, or
+/* Taking the time of the ways in which backends can compute a region. Each runs on the same random
+ * values; one whose results differ from those of the way taken by default by more than rounding, or
  * for inexact ones than the bound that the user gave, is out. The rest run in turns, so that what
  * else the machine does hits all of them, and the least time counts. */
 #include "runtime/tune.h"
@@ -12,11 +12,12 @@
 
 /* Sums in another order differ by 2e-7 to 5e-7 (relative rms, F32); more is a wrong result. */
 #define EXACT_ERROR 1e-5
-/* Another way must be faster than the backend's own by so much: less is noise. */
+/* Another way must be faster than the default by so much: less is noise. */
 #define LEAST_GAIN 0.03
 
 enum {
-    MAX_CHOICES = 24,
+    MAX_CHOICES = 24, /* of one backend */
+    MAX_WAYS = 2 * MAX_CHOICES,
     MAX_ROUNDS = 12,
     LEAST_ROUNDS = 3,
     MOST_NS = 300 * 1000 * 1000, /* for all rounds of a region */
@@ -25,9 +26,16 @@ enum {
 
 #define OWN_WAY "default"
 
+/* OWN_WAY: what the backend does by itself. */
+typedef struct tune_way {
+    int backend;
+    ebb_choice choice;
+    char name[EBB_CHOICE_BYTES]; /* in the file: of a backend that scores less, with its name */
+} tune_way;
+
 /* One way, while it competes. */
 typedef struct entrant {
-    ebb_choice choice; /* OWN_WAY: what the backend does by itself */
+    const tune_way *way;
     ebb_kernel kernel;
     void *packed;
     int64_t least_ns;
@@ -36,11 +44,11 @@ typedef struct entrant {
 
 typedef struct contest {
     const ebb_allocator *allocator;
-    const ebb_tuner *tuner;
+    const ebb_executable *e;
     const ebb_region *region;
     ebb_arena arena; /* states of kernels */
     ebb_error error; /* of the last kernel */
-    entrant entrants[MAX_CHOICES + 1];
+    entrant entrants[MAX_WAYS];
     int n;
     void **blocks; /* inputs, then expected results, then results */
     size_t *sizes;
@@ -147,29 +155,31 @@ static void close_contest(contest *c)
 
 /* ---- kernels ---- */
 
-/* By another name what the backend does by itself. */
-static bool is_own_way(const contest *c, const ebb_kernel *kernel)
+/* By another name what the default is. */
+static bool is_own_way(const contest *c, const tune_way *way, const ebb_kernel *kernel)
 {
     const ebb_kernel *own = &c->entrants[0].kernel;
-    return strcmp(kernel->implementation, own->implementation) == 0 &&
+    return way->backend == c->entrants[0].way->backend &&
+           strcmp(kernel->implementation, own->implementation) == 0 &&
            kernel->scratch_bytes == own->scratch_bytes && kernel->packed_bytes == own->packed_bytes;
 }
 
 /* A way that is not possible is left out. */
-static ebb_status add_entrant(contest *c, const ebb_backend *backend, const ebb_choice *choice)
+static ebb_status add_entrant(contest *c, const tune_way *way)
 {
     entrant *one = &c->entrants[c->n];
-    const bool is_own = strcmp(choice->name, OWN_WAY) == 0;
+    const ebb_backend *backend = c->e->backends[way->backend];
+    const bool is_first = c->n == 0, is_own = strcmp(way->choice.name, OWN_WAY) == 0;
     const ebb_compile_env env = { .allocate = allocate_state,
                                   .context = c,
                                   .error = &c->error,
-                                  .choice = is_own ? NULL : choice->name };
-    *one = (entrant){ .choice = *choice, .is_in = true };
+                                  .choice = is_own ? NULL : way->choice.name };
+    *one = (entrant){ .way = way, .is_in = true };
     ebb_status status = backend->compile(backend, c->region, &env, &one->kernel);
     if (status)
-        return status == EBB_OUT_OF_MEMORY || is_own ? status : EBB_OK;
+        return status == EBB_OUT_OF_MEMORY || is_first ? status : EBB_OK;
     const ebb_kernel *kernel = &one->kernel;
-    if (!is_own && is_own_way(c, kernel)) {
+    if (!is_first && is_own_way(c, way, kernel)) {
         if (kernel->destroy)
             kernel->destroy(kernel->state);
         return EBB_OK;
@@ -239,12 +249,13 @@ static void qualify(contest *c)
         const int64_t first_ns = run_entrant(c, one, 1);
         one->is_in = first_ns >= 0 && first_ns / 4 < least;
         if (one->is_in && i > 0) {
-            const double error = compare_results(c),
-                         bound = one->choice.is_inexact ? c->tuner->conv_error : EXACT_ERROR;
+            const double error = compare_results(c), bound = one->way->choice.is_inexact
+                                                                 ? c->e->tuner->conv_error
+                                                                 : EXACT_ERROR;
             one->is_in = error <= bound;
             if (!one->is_in)
-                ebb_tuner_log(c->tuner, EBB_LOG_INFO, "autotune: %s: error %.2g is above %.2g",
-                              one->choice.name, error, bound);
+                ebb_tuner_log(c->e->tuner, EBB_LOG_INFO, "autotune: %s: error %.2g is above %.2g",
+                              one->way->name, error, bound);
         }
         if (one->is_in)
             one->least_ns = run_entrant(c, one, 1);
@@ -287,20 +298,19 @@ static const entrant *find_fastest(const contest *c)
     return (double)best->least_ns <= own * (1 - LEAST_GAIN) ? best : &c->entrants[0];
 }
 
-/* Copies the name of the fastest into `name`. */
-static ebb_status hold_contest(const ebb_tuner *tuner, const ebb_backend *backend,
-                               const ebb_region *region, const ebb_choice *choices, int n_choices,
-                               char name[EBB_CHOICE_BYTES])
+/* *fastest: one of the ways, of which the first is the default. */
+static ebb_status hold_contest(const ebb_executable *e, const ebb_region *region,
+                               const tune_way *ways, int n_ways, const tune_way **fastest)
 {
-    static const ebb_choice own = { OWN_WAY, false };
+    const ebb_tuner *tuner = e->tuner;
     contest *c = ebb_allocate(tuner->allocator, sizeof *c);
     if (!c)
         return EBB_OUT_OF_MEMORY;
-    *c = (contest){ .allocator = tuner->allocator, .tuner = tuner, .region = region };
-    ebb_status status = open_contest(c) ? add_entrant(c, backend, &own) : EBB_OUT_OF_MEMORY;
-    for (int i = 0; i < n_choices && !status; i++)
-        if (!choices[i].is_inexact || tuner->conv_error > 0)
-            status = add_entrant(c, backend, &choices[i]);
+    *c = (contest){ .allocator = tuner->allocator, .e = e, .region = region };
+    ebb_status status = open_contest(c) ? EBB_OK : EBB_OUT_OF_MEMORY;
+    for (int i = 0; i < n_ways && !status; i++)
+        if (!ways[i].choice.is_inexact || tuner->conv_error > 0)
+            status = add_entrant(c, &ways[i]);
     if (!status && c->scratch_bytes && !(c->scratch = ebb_allocate(c->allocator, c->scratch_bytes)))
         status = EBB_OUT_OF_MEMORY;
     if (c->scratch) /* else the first run would wait for its pages */
@@ -311,10 +321,10 @@ static ebb_status hold_contest(const ebb_tuner *tuner, const ebb_backend *backen
     }
     if (!status) {
         const entrant *best = find_fastest(c);
-        memcpy(name, best->choice.name, EBB_CHOICE_BYTES);
+        *fastest = best->way;
         ebb_tuner_log(tuner, EBB_LOG_INFO,
                       "autotune: %s, %d ways: %s, %.1f us; by itself (%s) %.1f us",
-                      region->op->name, c->n, name, (double)best->least_ns * 1e-3,
+                      region->op->name, c->n, best->way->name, (double)best->least_ns * 1e-3,
                       c->entrants[0].kernel.implementation, (double)c->entrants[0].least_ns * 1e-3);
     }
     close_contest(c);
@@ -356,47 +366,73 @@ static bool write_key(const ebb_tuner *tuner, const ebb_backend *backend, const 
     return fclose(out) == 0 && fits;
 }
 
-/* Of the backend's choices, and allowed: a file could say anything. */
-static bool is_allowed(const ebb_tuner *tuner, const char *name, const ebb_choice *choices, int n)
+/* The default, what else that backend knows, and the ways of other backends that have choices. */
+static int list_ways(const ebb_executable *e, int first, const ebb_region *region,
+                     tune_way ways[MAX_WAYS])
 {
-    if (strcmp(name, OWN_WAY) == 0)
-        return true;
-    for (int i = 0; i < n; i++)
-        if (strcmp(name, choices[i].name) == 0)
-            return !choices[i].is_inexact || tuner->conv_error > 0;
-    return false;
+    ebb_choice choices[MAX_CHOICES];
+    int n = 0;
+    ways[n++] = (tune_way){ first, { OWN_WAY, false }, OWN_WAY };
+    for (int k = 0; k < e->n_backends; k++) {
+        const int b = k == 0 ? first : k - (k <= first); /* `first` before the others */
+        const ebb_backend *backend = e->backends[b];
+        if (!backend->choices || backend->score(backend, region) == EBB_SCORE_NONE)
+            continue;
+        const int n_choices = backend->choices(backend, region, choices, MAX_CHOICES);
+        for (int i = b == first ? 0 : -1; i < n_choices && n < MAX_WAYS; i++) {
+            tune_way *added = &ways[n];
+            *added = (tune_way){ b, { OWN_WAY, false }, "" };
+            if (i >= 0)
+                added->choice = choices[i];
+            const int length =
+                snprintf(added->name, sizeof added->name, "%s%s%s", b == first ? "" : backend->name,
+                         b == first ? "" : ":", added->choice.name);
+            n += length > 0 && (size_t)length < sizeof added->name;
+        }
+    }
+    return n;
 }
 
-ebb_status ebb_tuner_choose(ebb_executable *e, const ebb_backend *backend, const ebb_region *region,
+/* NULL: none of that name, or one that is not allowed: a file could say anything. */
+static const tune_way *find_way(const ebb_tuner *tuner, const char *name, const tune_way *ways,
+                                int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(name, ways[i].name) == 0)
+            return !ways[i].choice.is_inexact || tuner->conv_error > 0 ? &ways[i] : NULL;
+    return NULL;
+}
+
+ebb_status ebb_tuner_choose(ebb_executable *e, const ebb_region *region, int *backend,
                             const char **choice)
 {
     ebb_tuner *tuner = e->tuner;
-    char key[EBB_TUNE_KEY_BYTES], name[EBB_CHOICE_BYTES];
-    ebb_choice choices[MAX_CHOICES];
+    char key[EBB_TUNE_KEY_BYTES];
+    tune_way ways[MAX_WAYS];
     *choice = NULL;
-    if (!backend->choices)
-        return EBB_OK;
-    const int n = backend->choices(backend, region, choices, MAX_CHOICES);
-    if (n == 0 || !write_key(tuner, backend, region, key))
+    const int n = list_ways(e, *backend, region, ways);
+    if (n == 1 || !write_key(tuner, e->backends[*backend], region, key))
         return EBB_OK;
     const ebb_tune_line *line = ebb_tuner_find(tuner, key);
-    if (line && !is_allowed(tuner, line->choice, choices, n)) {
+    const tune_way *found = line ? find_way(tuner, line->choice, ways, n) : NULL;
+    if (line && !found)
         ebb_tuner_log(tuner, EBB_LOG_WARNING, "autotune: %s is no choice for this %s", line->choice,
                       region->op->name);
-        line = NULL;
-    }
-    if (!line && !tuner->may_time)
+    if (!found && !tuner->may_time)
         return EBB_OK;
-    if (!line) {
-        ebb_status status = hold_contest(tuner, backend, region, choices, n, name);
+    if (!found) {
+        ebb_status status = hold_contest(e, region, ways, n, &found);
         if (status && status != EBB_OUT_OF_MEMORY)
             return EBB_OK; /* compiling it will say why */
-        if (status || !ebb_tuner_set(tuner, key, name))
+        if (status || !ebb_tuner_set(tuner, key, found->name))
             return ebb_fail(&e->error, EBB_OUT_OF_MEMORY, "autotune: out of memory");
         tuner->is_changed = true;
         line = ebb_tuner_find(tuner, key);
     }
-    if (strcmp(line->choice, OWN_WAY) != 0)
-        *choice = line->choice;
+    *backend = found->backend;
+    if (strcmp(found->choice.name, OWN_WAY) == 0)
+        return EBB_OK;
+    const char *colon = *backend == ways[0].backend ? NULL : strchr(line->choice, ':');
+    *choice = colon ? colon + 1 : line->choice;
     return EBB_OK;
 }

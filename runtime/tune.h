@@ -30,9 +30,10 @@ ebb_status ebb_tuner_start(ebb_executable *e, const ebb_compile_options *options
 /* Writes the file, if there is something new; what goes wrong is logged. May be stopped without a
  * start. */
 void ebb_tuner_stop(ebb_executable *e);
-/* *choice: the name of the fastest for the region, which lives until the tuner stops; NULL: what
- * the backend does by itself. OUT_OF_MEMORY. */
-ebb_status ebb_tuner_choose(ebb_executable *e, const ebb_backend *backend, const ebb_region *region,
+/* The fastest way to compute the region, which the backend would take by default: it may be one of
+ * another backend. *choice: its name, which lives until the tuner stops; NULL: what the backend
+ * does by itself. */
+ebb_status ebb_tuner_choose(ebb_executable *e, const ebb_region *region, int *backend,
                             const char **choice);
 
 /* tune_cache.c */

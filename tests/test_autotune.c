@@ -76,6 +76,8 @@ static const shape_case cases[] = {
     { S(2, 256, 4, 4), 512, 3, 1, 1, false, false },
     { S(2, 512, 4, 4), 512, 3, 1, 1, true, true },
     { S(2, 1024, 7, 7), 1024, 1, 1, 0, false, false },
+    /* Ebb's own kernel computes this with AVX-512. */
+    { S(16, 64, 4, 4), 64, 3, 1, 1, false, true },
 };
 /* clang-format on */
 enum { N_CASES = sizeof cases / sizeof *cases, MAX_FETCHES = 4 };
@@ -414,6 +416,55 @@ START_TEST(a_choice_that_is_none_is_made_anew)
 }
 END_TEST
 
+/* The way may be one of a backend that is not the one taken by default. */
+START_TEST(another_backend_may_be_chosen)
+{
+    static const struct {
+        const char *choice, *backend;
+    } takers[] = { { "default", "native" },
+                   { "onednn:default", "onednn" },
+                   { "onednn:winograd", "onednn" } };
+    built b = build(&cases[N_CASES - 1]);
+    const char *path = file_path("choices.txt");
+    ebb_compile_options options = {
+        .n_threads = 1, .autotune = true, .conv_error = 1e-2, .autotune_cache = path
+    };
+    ebb_tensor want[MAX_FETCHES], have[MAX_FETCHES];
+    ebb_step_info step;
+    size_t n;
+    ebb_executable *e = compile_built(&b, (ebb_compile_options){ .n_threads = 1 });
+    compute(&b, e, want);
+    ebb_executable_destroy(e);
+    ebb_executable_destroy(compile_built(&b, options));
+    char *good = file_read(path, &n), *key = strstr(good, "\nnative conv"), *text = malloc(n + 64);
+    ck_assert(good && text);
+    if (key) {
+        const char *tab = strchr(key + 1, '\t');
+        ck_assert_ptr_nonnull(tab);
+        const int length =
+            snprintf(text, n + 64, "%.*s\t%s\n", (int)(tab - good), good, takers[_i].choice);
+        file_make("choices.txt", text, (size_t)length);
+        e = compile_built(&b, options);
+        bool found = false;
+        for (int64_t i = 0; ebb_executable_step(e, i, &step); i++)
+            found = found ||
+                    (strcmp(step.op, "conv") == 0 && strcmp(step.backend, takers[_i].backend) == 0);
+        ck_assert_msg(found, "%s: not with %s", takers[_i].choice, takers[_i].backend);
+        ck_assert_int_eq(uses_winograd(e), strstr(takers[_i].choice, "winograd") != NULL);
+        compute(&b, e, have);
+        compare(&b, have, want, 1e-3, takers[_i].choice);
+        ebb_executable_destroy(e);
+        finish(&b, have);
+    }
+    finish(&b, want);
+    free(good);
+    free(text);
+    drop(&b);
+    if (!key)
+        SKIP_TEST("no kernel of Ebb's own for this convolution without AVX-512");
+}
+END_TEST
+
 START_TEST(a_file_that_cannot_be_written_is_no_failure)
 {
     built b = build(&cases[7]);
@@ -489,6 +540,7 @@ int main(void)
     tcase_add_test(tcase, a_file_keeps_choices);
     tcase_add_loop_test(tcase, another_file_is_not_used, 0, 7);
     tcase_add_loop_test(tcase, a_choice_that_is_none_is_made_anew, 0, 2);
+    tcase_add_loop_test(tcase, another_backend_may_be_chosen, 0, 3);
     tcase_add_test(tcase, a_file_that_cannot_be_written_is_no_failure);
     tcase_add_test(tcase, refuses_what_makes_no_sense);
     tcase_add_test(tcase, survives_failing_allocations);

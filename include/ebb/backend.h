@@ -115,8 +115,9 @@ struct ebb_backend {
      * they are dense there. */
     bool (*takes_blocks)(const ebb_backend *backend, const ebb_op *op);
     /* May be NULL. Ways to compute the region other than the one that compile() takes by itself,
-     * for the runtime to try: how many, at most `max`. compile() finds the name of one in
-     * env->choice, and answers UNSUPPORTED if that is not possible. */
+     * for the runtime to try, also where another backend scores higher: how many, at most `max`.
+     * compile() finds the name of one in env->choice, and answers UNSUPPORTED if that is not
+     * possible. */
     int (*choices)(const ebb_backend *backend, const ebb_region *region, ebb_choice *choices,
                    int max);
     /* With `choices` and `layouts`; may be NULL. As `layouts`, for one of the choices and a region
