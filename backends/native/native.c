@@ -47,6 +47,8 @@ static const struct {
     { &ebb_op_conv, &ebb_native_conv },
     { &ebb_op_conv_epilogue, &ebb_native_direct_conv },
     { &ebb_op_conv_input_grad, &ebb_native_conv },
+    { &ebb_op_conv_weight_grad, &ebb_native_direct_weight_grad },
+    { &ebb_op_conv_weight_bias_grad, &ebb_native_direct_weight_grad },
     { &ebb_op_conv_weight_grad, &ebb_native_lane_weight_grad },
     { &ebb_op_conv_weight_bias_grad, &ebb_native_lane_weight_grad },
     { &ebb_op_conv_weight_grad, &ebb_native_conv },
@@ -132,7 +134,7 @@ static ebb_status compile_region(const ebb_backend *backend, const ebb_region *r
 static bool kind_takes_blocks(const ebb_native_kind *kind)
 {
     return kind == &ebb_native_pool || kind == &ebb_native_batch_norm ||
-           kind == &ebb_native_direct_conv;
+           kind == &ebb_native_direct_conv || kind == &ebb_native_direct_weight_grad;
 }
 
 static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
@@ -141,6 +143,8 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
     (void)backend;
     if (region->op == &ebb_op_conv || region->op == &ebb_op_conv_epilogue)
         return ebb_native_direct_conv_wish(region, inputs, results);
+    if (region->op == &ebb_op_conv_weight_grad || region->op == &ebb_op_conv_weight_bias_grad)
+        return ebb_native_direct_weight_grad_wish(region, inputs, results);
     int score;
     const ebb_native_kind *kind = find_kind(region, &score);
     if (kind_takes_blocks(kind) && ebb_channels_wish_blocks(region, inputs, results))

@@ -345,6 +345,39 @@ typedef struct ebb_direct_conv_table {
     void (*finish_row)(const ebb_conv_row *row);
 } ebb_direct_conv_table;
 
+/* The gradient of a convolution's weights, from blocks of 16 channels and of 16 filters. For n_rows
+ * rows, places of dy with what one tap reads of x there, channel c and filter f of block b:
+ * sums[b * sum_step + c * 16 + f] becomes, or grows by, the sum over rows of
+ * x[rows[r].x + c] dy[rows[r].dy + b * 16 + f]. */
+#define EBB_WEIGHT_BLOCK 16
+#define EBB_WEIGHT_BLOCKS 3
+typedef struct ebb_weight_row {
+    int32_t x, dy; /* in elements */
+} ebb_weight_row;
+typedef struct ebb_weight_products {
+    int64_t n_rows;
+    const ebb_weight_row *rows;
+    const float *x, *dy;
+    int64_t n_blocks; /* of filters, at most EBB_WEIGHT_BLOCKS */
+    float *sums;
+    int64_t sum_step;
+    bool is_first; /* nothing is in the sums yet */
+} ebb_weight_products;
+/* Row r of n floats, whole blocks, goes from `offsets[r]`, or from r * from_step without those, to
+ * r * to_step. */
+typedef struct ebb_weight_gather {
+    int64_t n_rows, n;
+    const float *from;
+    const int32_t *offsets;
+    int64_t from_step;
+    float *to;
+    int64_t to_step;
+} ebb_weight_gather;
+typedef struct ebb_weight_grad_table {
+    void (*add_products)(const ebb_weight_products *products);
+    void (*gather)(const ebb_weight_gather *gather);
+} ebb_weight_grad_table;
+
 /* resize2d: a row of n results, each out of one or two elements of a row. */
 typedef struct ebb_resize_row {
     int64_t n;
@@ -449,6 +482,7 @@ typedef struct ebb_vector_isa {
     void (*add_rows)(const ebb_rows *rows);
     const ebb_lane_conv_table *lane_conv;
     const ebb_direct_conv_table *direct_conv;
+    const ebb_weight_grad_table *weight_grad;
     const ebb_resize_table *resize_f64, *resize_f32;
 } ebb_vector_isa;
 
