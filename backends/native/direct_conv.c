@@ -156,7 +156,7 @@ static int score_direct(const ebb_region *region)
 bool ebb_native_direct_conv_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results)
 {
     const operands o = operands_of(region);
-    if (!takes(region) || o.x->layout.n_blocks)
+    if (!takes(region))
         return false;
     inputs[0] = ebb_layout_channels_last(&o.x->type->shape);
     if (!ebb_direct_conv_in_blocks(o.w))
