@@ -11,7 +11,7 @@
 
 static const ebb_value no_value = { EBB_NO_BUFFER, 0, 0 };
 
-static ebb_status out_of_memory(ebb_executable *e)
+ebb_status ebb_lowering_out_of_memory(ebb_executable *e)
 {
     return ebb_fail(&e->error, EBB_OUT_OF_MEMORY,
                     "compile: out of memory for the steps of graph \"%.100s\"",
@@ -64,7 +64,7 @@ static ebb_status add_buffer(ebb_executable *e, ebb_buffer_kind kind, size_t ind
     if (e->buffers.n < EBB_NO_BUFFER)
         buffer = ebb_list_add(&e->buffers, e->allocator, sizeof *buffer, 1);
     if (!buffer)
-        return out_of_memory(e);
+        return ebb_lowering_out_of_memory(e);
     *buffer = (ebb_buffer){ .kind = kind,
                             .index = (uint32_t)index,
                             .variable = -1,
@@ -74,7 +74,7 @@ static ebb_status add_buffer(ebb_executable *e, ebb_buffer_kind kind, size_t ind
     return EBB_OK;
 }
 
-static ebb_argument argument_of(const ebb_lowering *l, uint32_t id)
+ebb_argument ebb_argument_of(const ebb_lowering *l, uint32_t id)
 {
     ebb_value v = l->values[id];
     ebb_argument argument = { .buffer = v.buffer, .is_whole = !v.view };
@@ -97,7 +97,7 @@ static ebb_status set_value(ebb_lowering *l, uint32_t id, uint32_t buffer, const
     ebb_executable_buffers(l->e)[buffer].is_permuted = true;
     ebb_value_view *added = ebb_list_add(&l->views, l->e->allocator, sizeof *added, 1);
     if (!added)
-        return out_of_memory(l->e);
+        return ebb_lowering_out_of_memory(l->e);
     *added = (ebb_value_view){ .layout = *layout, .is_wished = true };
     l->values[id].view = (uint32_t)l->views.n;
     return EBB_OK;
@@ -105,16 +105,14 @@ static ebb_status set_value(ebb_lowering *l, uint32_t id, uint32_t buffer, const
 
 /* ---- steps ---- */
 
-/* Appends a step with an ARENA buffer for each result; first_result: the first of those buffers.
- * The kernel is the step's from here on, also on failure. */
-static ebb_status add_step(ebb_lowering *l, ebb_step step, const ebb_region *region,
-                           const ebb_argument *inputs, uint32_t *first_result)
+ebb_status ebb_lowering_add_step(ebb_lowering *l, ebb_step step, const ebb_region *region,
+                                 const ebb_argument *inputs, uint32_t *first_result)
 {
     ebb_executable *e = l->e;
     ebb_step *added = ebb_list_add(&e->steps, e->allocator, sizeof *added, 1);
     if (!added) {
         destroy_kernel(&step.kernel);
-        return out_of_memory(e);
+        return ebb_lowering_out_of_memory(e);
     }
     step.n_inputs = region->n_inputs;
     step.n_results = region->n_results;
@@ -131,7 +129,7 @@ static ebb_status add_step(ebb_lowering *l, ebb_step step, const ebb_region *reg
     size_t n = (size_t)region->n_inputs + (size_t)region->n_results;
     ebb_argument *arguments = ebb_list_add(&e->arguments, e->allocator, sizeof *arguments, n);
     if (!arguments)
-        return out_of_memory(e);
+        return ebb_lowering_out_of_memory(e);
     memcpy(arguments, inputs, (size_t)region->n_inputs * sizeof *arguments);
     for (int r = 0; r < region->n_results; r++) {
         uint32_t buffer = EBB_NO_BUFFER;
@@ -144,109 +142,6 @@ static ebb_status add_step(ebb_lowering *l, ebb_step step, const ebb_region *reg
             *first_result = buffer;
     }
     return check_kernel(l, added, region->inputs);
-}
-
-/* The order of dimensions in which a copy out of one layout into another is strided on its one side
- * and dense on the other. False: their blocks do not fit. */
-static bool find_copy_order(const ebb_layout *from, const ebb_layout *to, const ebb_shape *shape,
-                            ebb_order *order, ebb_layout *seen)
-{
-    if (!ebb_layout_is_dense(to, shape)) {
-        if (!ebb_order_find(to, shape, order))
-            return false;
-        ebb_order_refine(order, from);
-        return ebb_order_permute(order, from, seen);
-    }
-    *order = ebb_order_split(from, shape);
-    return ebb_order_permute(order, from, seen);
-}
-
-static ebb_status dense_copy(ebb_lowering *l, uint32_t id, uint32_t *buffer);
-
-/* A step that copies the value of a node into a layout, in a buffer of its own: in the order of
- * that layout the copy is dense. */
-static ebb_status copy_value(ebb_lowering *l, uint32_t id, const ebb_layout *layout,
-                             uint32_t *buffer)
-{
-    ebb_executable *e = l->e;
-    ebb_operand input = ebb_operand_of(l, id);
-    ebb_argument argument = argument_of(l, id);
-    ebb_order order;
-    const ebb_value_view *seen = ebb_value_view_of(l, l->values[id]);
-    const bool is_reorder =
-        !ebb_layout_is_dense(layout, &input.type->shape) || (seen && seen->is_wished);
-    ebb_layout from = input.layout;
-    if (!find_copy_order(&from, layout, &input.type->shape, &order, &input.layout)) {
-        argument = (ebb_argument){ .is_whole = true };
-        ebb_status status = dense_copy(l, id, &argument.buffer);
-        if (status)
-            return status;
-        from = ebb_layout_dense(&input.type->shape);
-        (void)find_copy_order(&from, layout, &input.type->shape, &order, &input.layout);
-    }
-    if (!(input.type = ebb_type_permute(l, &order, input.type)))
-        return out_of_memory(e);
-    ebb_operand result = ebb_operand_dense(input.type);
-    ebb_variant only = { .backend = EBB_ANY_BACKEND };
-    only.region = (ebb_region){ .op = &ebb_op_copy,
-                                .n_inputs = 1,
-                                .n_results = 1,
-                                .inputs = &input,
-                                .results = &result,
-                                .n_threads = e->n_threads };
-    ebb_step step = { .node = id, .is_copy = true, .is_reorder = is_reorder };
-    int chosen;
-    ebb_status status =
-        ebb_choose_kernel(e, &l->env, &only, 1, &step.kernel, &step.backend, &chosen);
-    if (status == EBB_UNSUPPORTED) { /* the list is the user's own, or dense only */
-        step.backend = &ebb_backend_native;
-        status = step.backend->compile(step.backend, &only.region, &l->env, &step.kernel);
-    }
-    if (status) {
-        char text[EBB_NODE_TEXT_BYTES];
-        ebb_error why = e->error;
-        return ebb_fail(&e->error, status, "compile: cannot copy %s: %.150s",
-                        ebb_node_text(ebb_graph_node(e->graph, id), text), why.message);
-    }
-    return add_step(l, step, &only.region, &argument, buffer);
-}
-
-/* The buffer of the copy of a value in this layout, if there is one. */
-static bool find_copy(const ebb_lowering *l, uint32_t id, const ebb_layout *layout,
-                      uint32_t *buffer)
-{
-    const ebb_shape *shape = &ebb_node_type(ebb_graph_node(l->e->graph, id))->shape;
-    const ebb_value_copy *copies = l->copies.items;
-    for (uint32_t at = l->values[id].copies; at; at = copies[at - 1].next) {
-        if (ebb_layout_agrees(&copies[at - 1].layout, layout, shape)) {
-            *buffer = copies[at - 1].buffer;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The buffer of a copy of a value in this layout, which fills it; one copy serves all. */
-static ebb_status copy_once(ebb_lowering *l, uint32_t id, const ebb_layout *layout,
-                            uint32_t *buffer)
-{
-    if (find_copy(l, id, layout, buffer))
-        return EBB_OK;
-    ebb_status status = copy_value(l, id, layout, buffer);
-    if (status)
-        return status;
-    ebb_value_copy *added = ebb_list_add(&l->copies, l->e->allocator, sizeof *added, 1);
-    if (!added)
-        return out_of_memory(l->e);
-    *added = (ebb_value_copy){ .layout = *layout, .buffer = *buffer, .next = l->values[id].copies };
-    l->values[id].copies = (uint32_t)l->copies.n;
-    return EBB_OK;
-}
-
-static ebb_status dense_copy(ebb_lowering *l, uint32_t id, uint32_t *buffer)
-{
-    ebb_layout dense = ebb_layout_dense(&ebb_node_type(ebb_graph_node(l->e->graph, id))->shape);
-    return copy_once(l, id, &dense, buffer);
 }
 
 /* ---- nodes ---- */
@@ -270,7 +165,7 @@ static ebb_status lower_view(ebb_lowering *l, ebb_node node, bool *is_view)
     /* Of the rules only that of `after`, which changes nothing, takes blocks. */
     *is_view = (!operand.layout.n_blocks || op == &ebb_op_after) && op->view(&rule);
     if (!*is_view && l->values[input].view) {
-        ebb_status status = dense_copy(l, input, &buffer);
+        ebb_status status = ebb_copy_dense(l, input, &buffer);
         if (status)
             return status;
         operand.layout = ebb_layout_dense(&operand.type->shape);
@@ -286,7 +181,7 @@ static ebb_status lower_view(ebb_lowering *l, ebb_node node, bool *is_view)
         return EBB_OK;
     ebb_value_view *added = ebb_list_add(&l->views, e->allocator, sizeof *added, 1);
     if (!added)
-        return out_of_memory(e);
+        return ebb_lowering_out_of_memory(e);
     ebb_order order;
     const ebb_value_view *seen =
         buffer == l->values[input].buffer ? ebb_value_view_of(l, l->values[input]) : NULL;
@@ -328,13 +223,13 @@ static ebb_status fill_arguments(ebb_lowering *l, ebb_node node, const ebb_order
         ebb_layout layout = wanted->layout;
         if (wanted == &l->operands[i] ||
             ebb_layout_agrees(&layout, &l->operands[i].layout, &wanted->type->shape)) {
-            arguments[i] = argument_of(l, ids[i]);
+            arguments[i] = ebb_argument_of(l, ids[i]);
             continue;
         }
         if (order)
             layout = ebb_order_permute_back(order, &layout);
         arguments[i] = (ebb_argument){ .is_whole = true };
-        ebb_status status = copy_once(l, ids[i], &layout, &arguments[i].buffer);
+        ebb_status status = ebb_copy_once(l, ids[i], &layout, &arguments[i].buffer);
         if (status)
             return status;
     }
@@ -360,13 +255,13 @@ static ebb_status add_node_step(ebb_lowering *l, ebb_node node, const ebb_order 
     const size_t bytes = (size_t)n_inputs * sizeof *arguments;
     ebb_status status = EBB_OK;
     if (n_inputs > 8 && !(arguments = ebb_allocate(e->allocator, bytes)))
-        status = out_of_memory(e);
+        status = ebb_lowering_out_of_memory(e);
     if (!status)
         status = fill_arguments(l, node, order, variant, arguments);
     if (status)
         destroy_kernel(&step.kernel);
     else
-        status = add_step(l, step, &variant->region, arguments, first);
+        status = ebb_lowering_add_step(l, step, &variant->region, arguments, first);
     if (arguments != few)
         ebb_release(e->allocator, arguments, bytes);
     return status;
@@ -384,7 +279,7 @@ static ebb_status lower_op(ebb_lowering *l, ebb_node node, bool *is_refused)
     ebb_step step = { .node = node.id };
     uint32_t first = 0;
     if (n_variants == 0)
-        return out_of_memory(e);
+        return ebb_lowering_out_of_memory(e);
     ebb_status status = ebb_choose_kernel(e, &l->env, l->variants, n_variants, &step.kernel,
                                           &step.backend, &chosen);
     const ebb_variant *variant = &l->variants[chosen];
@@ -479,9 +374,9 @@ static ebb_status lower_outputs(ebb_lowering *l)
         ebb_operand operand = ebb_operand_of(l, fetch->node);
         const ebb_layout dense = ebb_layout_dense(&operand.type->shape);
         fetch->type = operand.type;
-        fetch->source = argument_of(l, fetch->node);
+        fetch->source = ebb_argument_of(l, fetch->node);
         uint32_t copied;
-        if (find_copy(l, fetch->node, &dense, &copied)) {
+        if (ebb_copy_find(l, fetch->node, &dense, &copied)) {
             fetch->source = (ebb_argument){ .buffer = copied, .is_whole = true };
         } else if (!ebb_layout_is_dense(&operand.layout, &operand.type->shape)) {
             fetch->is_strided = true;
@@ -503,9 +398,9 @@ static ebb_status lower_outputs(ebb_lowering *l)
         ebb_status status = EBB_OK;
         if ((seen && !seen->is_wished) ||
             !ebb_layout_agrees(&value.layout, home, &value.type->shape))
-            status = copy_once(l, id, home, &buffer);
+            status = ebb_copy_once(l, id, home, &buffer);
         else if (ebb_executable_buffers(e)[buffer].kind != EBB_BUFFER_ARENA)
-            status = copy_value(l, id, home, &buffer);
+            status = ebb_copy_value(l, id, home, &buffer);
         if (status)
             return status;
         e->moves[e->n_moves++] = (ebb_move){ .buffer = buffer, .variable = (uint32_t)i };
@@ -533,7 +428,7 @@ static ebb_status start_lowering(ebb_lowering *l, ebb_executable *e, const uint8
     l->layouts = ebb_allocate(e->allocator, l->most_inputs * sizeof *l->layouts);
     l->homes = ebb_allocate(e->allocator, ((size_t)n + 1) * sizeof *l->homes);
     if (!l->values || !l->operands || !l->layouts || !l->homes)
-        return out_of_memory(e);
+        return ebb_lowering_out_of_memory(e);
     for (uint32_t id = 0; id <= n; id++)
         l->values[id] = no_value;
     return EBB_OK;
@@ -565,7 +460,7 @@ static ebb_status reserve_lists(ebb_executable *e, const uint8_t *live)
         ebb_list_reserve(&e->steps, e->allocator, sizeof(ebb_step), n_nodes) &&
         ebb_list_reserve(&e->buffers, e->allocator, sizeof(ebb_buffer), n_nodes) &&
         ebb_list_reserve(&e->arguments, e->allocator, sizeof(ebb_argument), n_arguments);
-    return has_room ? EBB_OK : out_of_memory(e);
+    return has_room ? EBB_OK : ebb_lowering_out_of_memory(e);
 }
 
 ebb_status ebb_executable_lower(ebb_executable *e, const uint8_t *live, uint8_t *refused,

@@ -54,6 +54,28 @@ ebb_region ebb_region_of(const ebb_lowering *l, ebb_node node,
  * memory. */
 const ebb_type *ebb_type_permute(ebb_lowering *l, const ebb_order *order, const ebb_type *type);
 
+/* ---- lower.c ---- */
+
+ebb_status ebb_lowering_out_of_memory(ebb_executable *e);
+/* The value of a node as a step's argument. */
+ebb_argument ebb_argument_of(const ebb_lowering *l, uint32_t id);
+/* Appends a step with an ARENA buffer for each result; first_result: the first of those buffers.
+ * The kernel is the step's from here on, also on failure. */
+ebb_status ebb_lowering_add_step(ebb_lowering *l, ebb_step step, const ebb_region *region,
+                                 const ebb_argument *inputs, uint32_t *first_result);
+
+/* ---- copies.c ---- */
+
+/* A step that copies the value of a node into a layout, in a buffer of its own: in the order of
+ * that layout the copy is dense. */
+ebb_status ebb_copy_value(ebb_lowering *l, uint32_t id, const ebb_layout *layout, uint32_t *buffer);
+/* The buffer of the copy of a value in this layout, if there is one. */
+bool ebb_copy_find(const ebb_lowering *l, uint32_t id, const ebb_layout *layout, uint32_t *buffer);
+/* The buffer of a copy of a value in this layout, which fills it; one copy serves all. */
+ebb_status ebb_copy_once(ebb_lowering *l, uint32_t id, const ebb_layout *layout, uint32_t *buffer);
+/* The same in row-major order. */
+ebb_status ebb_copy_dense(ebb_lowering *l, uint32_t id, uint32_t *buffer);
+
 /* ---- homes.c ---- */
 
 /* Chooses e->variables[..].layout, and fills l->homes. Of the values, none is there yet. */

@@ -5,6 +5,7 @@
  *   fuse.c        programs of element-wise nodes
  *   decompose.c   library ops that no backend takes, by their parts
  *   lower.c       graph -> steps with kernels, and the buffers they use
+ *   copies.c      steps that copy a value into another layout
  *   homes.c       the layouts in which variables lie in the store
  *   arrange.c     the layouts in which a node may be computed; layout.c: layouts without gaps
  *   choose.c      which backend computes a node, in which of them
