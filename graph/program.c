@@ -20,7 +20,8 @@ ebb_instruction_kind ebb_op_instruction_kind(const ebb_op *op)
         REFUSED = EBB_TRAIT_VIEW | EBB_TRAIT_SOURCE | EBB_TRAIT_UNIQUE | EBB_TRAIT_FALLIBLE,
         NUMBERS = 1 << EBB_ATTR_BOOL | 1 << EBB_ATTR_I64 | 1 << EBB_ATTR_F64 | 1 << EBB_ATTR_ENUM |
                   1 << EBB_ATTR_DTYPE,
-        TYPE = 1 << EBB_ATTR_TYPE
+        TYPE = 1 << EBB_ATTR_TYPE,
+        FOLDING = 1 << EBB_ATTR_AXES | 1 << EBB_ATTR_BOOL
     };
     if (!op || (op->traits & REFUSED) || !op->eval || op->n_results != 1 || op->n_inputs < 1 ||
         op->n_inputs > EBB_MAX_INSTRUCTION_INPUTS)
@@ -31,6 +32,9 @@ ebb_instruction_kind ebb_op_instruction_kind(const ebb_op *op)
                    : EBB_INSTRUCTION_NONE;
     if ((op->traits & EBB_TRAIT_ELEMENTWISE) && attrs_are(op, NUMBERS))
         return EBB_INSTRUCTION_ELEMENT;
+    if (op->n_inputs == 1 && op->attrs && op->attrs->kind == EBB_ATTR_AXES &&
+        !(op->traits & EBB_TRAIT_ELEMENTWISE) && attrs_are(op, FOLDING))
+        return EBB_INSTRUCTION_REDUCTION;
     return EBB_INSTRUCTION_NONE;
 }
 
@@ -134,8 +138,10 @@ void ebb_text_print_program(FILE *out, const ebb_program *program)
             for (int n = 0; n < count_inputs(i); n++)
                 fprintf(out, " $%d", i->inputs[n]);
             if (i->attrs && i->op->attrs_bytes) {
-                fputc(' ', out);
-                ebb_text_print_attrs(out, i->op, i->attrs, SIZE_MAX);
+                if (ebb_text_has_attrs(i->op, i->attrs)) {
+                    fputc(' ', out);
+                    ebb_text_print_attrs(out, i->op, i->attrs, SIZE_MAX);
+                }
                 const ebb_type *type = ebb_attrs_type(i->op, i->attrs);
                 char text[EBB_TYPE_TEXT_BYTES];
                 if (type)

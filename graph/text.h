@@ -33,5 +33,6 @@ void ebb_text_print_string(FILE *out, const char *text);
 /* {axes=[0], keep=true}, or nothing if all are default; data of more than `most_data` bytes as
  * "...". */
 void ebb_text_print_attrs(FILE *out, const ebb_op *op, const void *attrs, size_t most_data);
+bool ebb_text_has_attrs(const ebb_op *op, const void *attrs); /* not all are default */
 
 #endif

@@ -158,6 +158,14 @@ static void print_field(FILE *out, const ebb_op *op, const ebb_attr_field *f, co
     }
 }
 
+bool ebb_text_has_attrs(const ebb_op *op, const void *attrs)
+{
+    const ebb_attr_field *f = op->attrs;
+    while (f && f->name && field_is_zero(f, attrs))
+        f++;
+    return f && f->name;
+}
+
 void ebb_text_print_attrs(FILE *out, const ebb_op *op, const void *attrs, size_t most_data)
 {
     bool any = false;
@@ -184,13 +192,8 @@ static void print_node(const ebb_graph *graph, uint32_t id, FILE *out)
     fprintf(out, " = %s", node->op->name);
     for (int i = 0; i < node->n_inputs; i++)
         fprintf(out, " %%%u", node->inputs[i]);
-    if (node->op->attrs_bytes) {
-        for (const ebb_attr_field *f = node->op->attrs; f->name; f++) {
-            if (!field_is_zero(f, node->attrs)) {
-                fputc(' ', out);
-                break;
-            }
-        }
+    if (node->op->attrs_bytes && ebb_text_has_attrs(node->op, node->attrs)) {
+        fputc(' ', out);
         ebb_text_print_attrs(out, node->op, node->attrs, SIZE_MAX);
     }
     for (int r = 0; r < node->op->n_results; r++)

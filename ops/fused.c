@@ -43,7 +43,8 @@ static ebb_status eval_fused(const ebb_eval *eval)
 {
     ebb_program_block block;
     ebb_program_block_init(&block, eval);
-    return ebb_program_eval_elements(eval, &block);
+    return ebb_program_eval_elements(eval, ebb_shape_elements(&eval->results[0].type.shape),
+                                     &block);
 }
 
 static void decompose_fused(const ebb_decompose *d)

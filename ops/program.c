@@ -92,8 +92,10 @@ void ebb_program_dtypes(const ebb_program *program, ebb_dtype *dtypes)
     const ebb_infer nobody = { .op = &ebb_op_fused };
     for (int k = 0; k < program->n_instructions; k++) {
         const ebb_instruction *i = &program->instructions[k];
-        /* A scalar gives the dtype of random numbers, too. */
-        (void)ebb_program_infer_element(&nobody, i, program->n_inputs + k, dtypes);
+        if (ebb_instruction_kind_of(i) == EBB_INSTRUCTION_REDUCTION)
+            dtypes[program->n_inputs + k] = dtypes[i->inputs[0]];
+        else /* a scalar gives the dtype of random numbers, too */
+            (void)ebb_program_infer_element(&nobody, i, program->n_inputs + k, dtypes);
     }
 }
 
@@ -163,12 +165,13 @@ ebb_status ebb_program_eval(const ebb_eval *eval, const int64_t *indices, int64_
             continue;
         }
         const ebb_instruction *i = &program->instructions[v - program->n_inputs];
+        const ebb_instruction_kind kind = ebb_instruction_kind_of(i);
         ebb_status status = EBB_OK;
         if (!i->op)
             repeat(&i->bits, bytes, n, to);
-        else if (ebb_op_instruction_kind(i->op) == EBB_INSTRUCTION_RANDOM)
+        else if (kind == EBB_INSTRUCTION_RANDOM)
             draw(eval, i, indices, n, block->dtypes[v], to);
-        else
+        else if (kind == EBB_INSTRUCTION_ELEMENT)
             status = eval_element(eval, i, v, n, block);
         if (status)
             return status;
@@ -176,11 +179,10 @@ ebb_status ebb_program_eval(const ebb_eval *eval, const int64_t *indices, int64_
     return EBB_OK;
 }
 
-ebb_status ebb_program_eval_elements(const ebb_eval *eval, ebb_program_block *block)
+ebb_status ebb_program_eval_elements(const ebb_eval *eval, int64_t n, ebb_program_block *block)
 {
     enum { MOST = 256 };
     const ebb_program *program = program_of(eval->attrs);
-    const int64_t n = ebb_shape_elements(&eval->results[0].type.shape);
     const int64_t most = block->most < MOST ? block->most : MOST;
     int64_t indices[MOST];
     for (int64_t begin = 0; begin < n; begin += most) {
@@ -193,6 +195,9 @@ ebb_status ebb_program_eval_elements(const ebb_eval *eval, ebb_program_block *bl
         for (int r = 0; r < program->n_results; r++) {
             const int32_t v = program->results[r];
             const size_t bytes = ebb_dtype_bytes(block->dtypes[v]);
+            if (ebb_instruction_kind_of(&program->instructions[v - program->n_inputs]) ==
+                EBB_INSTRUCTION_REDUCTION)
+                continue;
             memcpy((char *)eval->results[r].data + (size_t)begin * bytes,
                    ebb_program_value(block, v), (size_t)length * bytes);
         }

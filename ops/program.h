@@ -42,7 +42,11 @@ static inline const void *ebb_program_value(const ebb_program_block *block, int 
 /* All values of elements indices[0..n), n <= block->most. */
 ebb_status ebb_program_eval(const ebb_eval *eval, const int64_t *indices, int64_t n,
                             ebb_program_block *block);
-/* All results that have an element for each of the program's. */
-ebb_status ebb_program_eval_elements(const ebb_eval *eval, ebb_program_block *block);
+/* All results but reductions; the program has n elements. */
+ebb_status ebb_program_eval_elements(const ebb_eval *eval, int64_t n, ebb_program_block *block);
+static inline ebb_instruction_kind ebb_instruction_kind_of(const ebb_instruction *instruction)
+{
+    return instruction->op ? ebb_op_instruction_kind(instruction->op) : EBB_INSTRUCTION_ELEMENT;
+}
 
 #endif

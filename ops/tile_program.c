@@ -1,19 +1,18 @@
-/* tile_program: an element-wise graph with its random numbers as one op, for every number of
- * results. Passes make it; the program says what it computes (graph/program.c). Unlike fused it
- * depends on where elements stand, so their order is that of the graph. */
+/* tile_program: an element-wise graph with its random numbers, and reductions of its values, as one
+ * op, for every number of results. Passes make it; the program says what it computes
+ * (graph/program.c). Unlike fused it depends on where elements stand, so their order is that of the
+ * graph. */
 #define EBB_NO_LOCATIONS
 #include "graph/graph_build.h"
 #include "ops/program.h"
+#include "ops/reduce.h"
+#include "ops/rows.h"
+#include <math.h>
 #include <string.h>
 
 static const ebb_program *program_of(const void *attrs)
 {
     return ((const ebb_fused_attrs *)attrs)->program;
-}
-
-static ebb_instruction_kind kind_of(const ebb_instruction *instruction)
-{
-    return instruction->op ? ebb_op_instruction_kind(instruction->op) : EBB_INSTRUCTION_ELEMENT;
 }
 
 ebb_shape ebb_tile_program_shape(const ebb_program *program, const ebb_type *const *inputs)
@@ -23,7 +22,7 @@ ebb_shape ebb_tile_program_shape(const ebb_program *program, const ebb_type *con
             return inputs[i]->shape;
     for (int k = 0; k < program->n_instructions; k++)
         if (program->instructions[k].attrs &&
-            kind_of(&program->instructions[k]) == EBB_INSTRUCTION_RANDOM)
+            ebb_instruction_kind_of(&program->instructions[k]) == EBB_INSTRUCTION_RANDOM)
             return ((const ebb_random_attrs *)program->instructions[k].attrs)->type.shape;
     return EBB_SCALAR;
 }
@@ -65,16 +64,125 @@ static ebb_status infer_random(const ebb_infer *infer, const ebb_instruction *i,
     return EBB_OK;
 }
 
+/* ---- reductions ---- */
+
+/* As the loops of the ops do it, in double. */
+typedef enum folding { FOLD_NONE, FOLD_SUM, FOLD_PRODUCT, FOLD_MAX, FOLD_MIN } folding;
+
+static folding folding_of(const ebb_op *op)
+{
+    if (op == &ebb_op_reduce_sum || op == &ebb_op_reduce_mean || op == &ebb_op_norm_l1 ||
+        op == &ebb_op_norm_l2)
+        return FOLD_SUM;
+    return op == &ebb_op_reduce_prod  ? FOLD_PRODUCT
+           : op == &ebb_op_reduce_max ? FOLD_MAX
+           : op == &ebb_op_reduce_min ? FOLD_MIN
+                                      : FOLD_NONE;
+}
+
+static double fold(const ebb_op *op, double sum, double value)
+{
+    switch (folding_of(op)) {
+    case FOLD_PRODUCT:
+        return sum * value;
+    case FOLD_MAX:
+        return sum != sum || value <= sum ? sum : value;
+    case FOLD_MIN:
+        return sum != sum || value >= sum ? sum : value;
+    default:
+        return sum + (op == &ebb_op_norm_l1   ? fabs(value)
+                      : op == &ebb_op_norm_l2 ? value * value
+                                              : value);
+    }
+}
+
+static double finish_fold(const ebb_op *op, double sum, double n)
+{
+    return op == &ebb_op_reduce_mean ? sum / n : op == &ebb_op_norm_l2 ? sqrt(sum) : sum;
+}
+
+static ebb_status infer_reduction(const ebb_infer *infer, const ebb_instruction *i, int number,
+                                  const ebb_shape *shape, const ebb_dtype *dtypes, ebb_type *result)
+{
+    const ebb_type in = { dtypes[i->inputs[0]], *shape }, *inputs[] = { &in };
+    ebb_error why = { 0 };
+    if (!ebb_dtype_is_float(in.dtype))
+        return ebb_infer_fail(infer, EBB_BAD_DTYPE, "$%d, %s: dtype %s is not one of f64, f32",
+                              number, i->op->name, ebb_dtype_name(in.dtype));
+    ebb_status status = i->op->infer(&(ebb_infer){ i->op, i->attrs, 1, inputs, result, &why });
+    if (status)
+        return ebb_infer_fail(infer, status, "$%d, %s: %.150s", number, i->op->name, why.message);
+    return EBB_OK;
+}
+
+static ebb_status eval_reduction(const ebb_eval *eval, const ebb_instruction *i,
+                                 const ebb_shape *shape, ebb_program_block *block,
+                                 const ebb_tensor *result)
+{
+    enum { MOST = 256 };
+    static const double starts[] = {
+        [FOLD_PRODUCT] = 1, [FOLD_MAX] = -(double)INFINITY, [FOLD_MIN] = (double)INFINITY
+    };
+    const ebb_reduction plan = ebb_reduce_plan(shape, i->attrs);
+    const int64_t most = block->most < MOST ? block->most : MOST;
+    const folding f = folding_of(i->op);
+    int64_t place[EBB_MAX_RANK] = { 0 }, base = 0;
+    for (int64_t r = 0; r < plan.n_results; r++) {
+        int64_t index[EBB_MAX_RANK] = { 0 }, at = base, indices[MOST];
+        double sum = f == FOLD_SUM ? 0 : starts[f];
+        for (int64_t begin = 0; begin < plan.n_terms; begin += most) {
+            const int64_t n = plan.n_terms - begin < most ? plan.n_terms - begin : most;
+            for (int64_t k = 0; k < n; k++) {
+                indices[k] = at;
+                at += ebb_reduce_advance(index, plan.reduced_dims, plan.reduced_strides,
+                                         plan.n_reduced);
+            }
+            ebb_status status = ebb_program_eval(eval, indices, n, block);
+            if (status)
+                return status;
+            for (int64_t k = 0; k < n; k++)
+                sum = fold(
+                    i->op, sum,
+                    ebb_float_at(result->type.dtype, ebb_program_value(block, i->inputs[0]), k));
+        }
+        ebb_float_put(result->type.dtype, result->data, r,
+                      finish_fold(i->op, sum, (double)plan.n_terms));
+        base += ebb_reduce_advance(place, plan.kept_dims, plan.kept_strides, plan.n_kept);
+    }
+    return EBB_OK;
+}
+
+/* ---- all ---- */
+
+static bool is_reduction(const ebb_program *program, int32_t value)
+{
+    return value >= program->n_inputs &&
+           ebb_instruction_kind_of(&program->instructions[value - program->n_inputs]) ==
+               EBB_INSTRUCTION_REDUCTION;
+}
+
 static ebb_status infer_instruction(const ebb_infer *infer, const ebb_instruction *i, int number,
                                     const ebb_shape *shape, ebb_dtype *dtypes)
 {
-    const ebb_instruction_kind kind = kind_of(i);
-    if (kind == EBB_INSTRUCTION_NONE)
+    const ebb_instruction_kind kind = ebb_instruction_kind_of(i);
+    if (kind == EBB_INSTRUCTION_NONE || (kind == EBB_INSTRUCTION_REDUCTION && !folding_of(i->op)))
         return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "$%d: a program may not contain %s", number,
                               i->op->name);
     ebb_status status = ebb_program_check_reads(infer, i, number);
     if (status)
         return status;
+    for (int n = 0; n < ebb_instruction_inputs(i); n++)
+        if (is_reduction(program_of(infer->attrs), i->inputs[n]))
+            return ebb_infer_fail(infer, EBB_BAD_ATTRIBUTE, "$%d reads $%d, a reduction", number,
+                                  i->inputs[n]);
+    if (kind == EBB_INSTRUCTION_REDUCTION) {
+        ebb_type result;
+        dtypes[number] = dtypes[i->inputs[0]];
+        if (is_scalar_input(infer, i->inputs[0], shape))
+            return ebb_infer_fail(infer, EBB_BAD_SHAPE, "$%d reads $%d, a scalar", number,
+                                  i->inputs[0]);
+        return infer_reduction(infer, i, number, shape, dtypes, &result);
+    }
     return kind == EBB_INSTRUCTION_RANDOM ? infer_random(infer, i, number, shape, dtypes)
                                           : infer_element(infer, i, number, shape, dtypes);
 }
@@ -100,8 +208,13 @@ static ebb_status infer_tile_program(const ebb_infer *infer)
                                    dtypes);
     if (!status)
         status = ebb_program_check_results(infer, program);
-    for (int r = 0; !status && r < program->n_results; r++)
-        infer->results[r] = (ebb_type){ dtypes[program->results[r]], shape };
+    for (int r = 0; !status && r < program->n_results; r++) {
+        const int32_t v = program->results[r];
+        infer->results[r] = (ebb_type){ dtypes[v], shape };
+        if (is_reduction(program, v))
+            status = infer_reduction(infer, &program->instructions[v - program->n_inputs], v,
+                                     &shape, dtypes, &infer->results[r]);
+    }
     return status;
 }
 
@@ -114,9 +227,20 @@ static double flops_tile_program(const ebb_infer *types)
 
 static ebb_status eval_tile_program(const ebb_eval *eval)
 {
+    const ebb_program *program = program_of(eval->attrs);
+    const ebb_type *types[EBB_MAX_PROGRAM_INPUTS];
     ebb_program_block block;
+    for (int i = 0; i < eval->n_inputs; i++)
+        types[i] = &eval->inputs[i].type;
+    const ebb_shape shape = ebb_tile_program_shape(program, types);
     ebb_program_block_init(&block, eval);
-    return ebb_program_eval_elements(eval, &block);
+    ebb_status status = ebb_program_eval_elements(eval, ebb_shape_elements(&shape), &block);
+    for (int r = 0; r < program->n_results && !status; r++)
+        if (is_reduction(program, program->results[r]))
+            status = eval_reduction(eval,
+                                    &program->instructions[program->results[r] - program->n_inputs],
+                                    &shape, &block, &eval->results[r]);
+    return status;
 }
 
 /* ---- parts ---- */
@@ -137,7 +261,7 @@ static ebb_node value_at(const parting *p, int32_t value)
 
 static bool is_element(const parting *p, int k)
 {
-    return kind_of(&p->program->instructions[k]) == EBB_INSTRUCTION_ELEMENT;
+    return ebb_instruction_kind_of(&p->program->instructions[k]) == EBB_INSTRUCTION_ELEMENT;
 }
 
 static void emit_alone(parting *p, int k)
@@ -214,6 +338,9 @@ static void decompose_tile_program(const ebb_decompose *d)
     p.shape = ebb_tile_program_shape(program, types);
     for (int r = 0; r < program->n_results; r++)
         p.is_read[program->results[r]] = true;
+    for (int k = 0; k < program->n_instructions; k++)
+        if (is_reduction(program, program->n_inputs + k))
+            p.is_read[program->instructions[k].inputs[0]] = true;
     const ebb_allocator *allocator = ebb_graph_allocator(d->graph);
     const size_t bytes = (size_t)program->n_instructions * sizeof(ebb_instruction);
     ebb_instruction *instructions = ebb_allocate(allocator, bytes);
@@ -222,11 +349,11 @@ static void decompose_tile_program(const ebb_decompose *d)
         return;
     }
     for (int k = 0; k < program->n_instructions; k++)
-        if (kind_of(&program->instructions[k]) == EBB_INSTRUCTION_RANDOM)
+        if (ebb_instruction_kind_of(&program->instructions[k]) == EBB_INSTRUCTION_RANDOM)
             emit_alone(&p, k);
     const bool is_whole = emit_elements(&p, instructions);
     for (int k = 0; k < program->n_instructions; k++)
-        if (is_element(&p, k) && !is_whole)
+        if (is_element(&p, k) ? !is_whole : is_reduction(program, program->n_inputs + k))
             emit_alone(&p, k);
     ebb_release(allocator, instructions, bytes);
     for (int r = 0; r < program->n_results; r++)
@@ -241,6 +368,9 @@ static const ebb_attr_field fields[] = {
 /* ---- samples ---- */
 
 /* clang-format off */
+#undef COUNT
+#undef IN
+#undef DRAWN
 #define COUNT(list) (int)(sizeof(list) / sizeof *(list))
 #define TYPE EBB_SAMPLE_TYPE
 #define SCALAR EBB_SAMPLE_SCALAR
@@ -276,6 +406,33 @@ static const ebb_instruction drop_scalar[] = {
     { .op = &ebb_op_add, .inputs = { 4, 3 } },
     { .op = &ebb_op_sub, .inputs = { 4, 3 } },
 };
+static const ebb_instruction losses[] = { /* of x, y */
+    { .op = &ebb_op_sub, .inputs = { 0, 1 } },
+    { .op = &ebb_op_reduce_sum, .inputs = { 2 } , .attrs = &(const ebb_reduce_attrs){ { 1, { 0 } }, false } },
+    { .op = &ebb_op_square, .inputs = { 2 } },
+    { .op = &ebb_op_reduce_mean, .inputs = { 4 }, .attrs = &(const ebb_reduce_attrs){ { 0, { 0 } }, false } },
+    { .op = &ebb_op_norm_l1, .inputs = { 2 }, .attrs = &(const ebb_reduce_attrs){ { 1, { 1 } }, true } },
+    { .op = &ebb_op_norm_l2, .inputs = { 2 }, .attrs = &(const ebb_reduce_attrs){ { 1, { -1 } }, false } },
+    { .op = &ebb_op_reduce_max, .inputs = { 2 }, .attrs = &(const ebb_reduce_attrs){ { 1, { 1 } }, false } },
+    { .op = &ebb_op_reduce_min, .inputs = { 2 }, .attrs = &(const ebb_reduce_attrs){ { 1, { 1 } }, false } },
+    { .op = &ebb_op_reduce_prod, .inputs = { 2 }, .attrs = &(const ebb_reduce_attrs){ { 1, { 0 } }, true } },
+};
+static const ebb_instruction of_reduction[] = {
+    { .op = &ebb_op_reduce_sum, .inputs = { 0 }, .attrs = &(const ebb_reduce_attrs){ { 0, { 0 } }, false } },
+    { .op = &ebb_op_neg, .inputs = { 2 } },
+};
+static const ebb_instruction bad_axis[] = {
+    { .op = &ebb_op_reduce_sum, .inputs = { 0 }, .attrs = &(const ebb_reduce_attrs){ { 1, { 3 } }, false } },
+};
+static const ebb_instruction bad_dtype[] = {
+    { .op = &ebb_op_is_nan, .inputs = { 0 } },
+    { .op = &ebb_op_reduce_max, .inputs = { 2 }, .attrs = &(const ebb_reduce_attrs){ { 0, { 0 } }, false } },
+};
+static const ebb_instruction any[] = {
+    { .op = &ebb_op_is_nan, .inputs = { 0 } },
+    { .op = &ebb_op_reduce_any, .inputs = { 2 }, .attrs = &(const ebb_reduce_attrs){ { 0, { 0 } }, false } },
+};
+static const int32_t sums[] = { 5, 3, 2, 6, 7, 8, 9, 10 };
 static const ebb_instruction forward[] = { { .op = &ebb_op_add, .inputs = { 0, 2 } } };
 static const ebb_instruction stranger[] = { { .op = &ebb_op_matmul, .inputs = { 0, 0 } } };
 static const ebb_instruction missing[] = { { .op = &ebb_op_random_uniform, .inputs = { 1 } } };
@@ -326,6 +483,13 @@ static const ebb_sample samples_1[] = {
       .message = "$2, random_uniform: the counter is f64, not i64" },
     { WRONG(drop_17, 9), .error = EBB_BAD_SHAPE, .message = "shapes differ: [4], [17]" },
     { WRONG(drop_4, 1), .error = EBB_BAD_ATTRIBUTE, .message = "result 0 is $1, no instruction" },
+    { WRONG(of_reduction, 3), .error = EBB_BAD_ATTRIBUTE, .message = "$3 reads $2, a reduction" },
+    { WRONG(bad_axis, 2), .error = EBB_BAD_AXIS,
+      .message = "$2, reduce_sum: axis 3 is out of range for rank 1" },
+    { WRONG(bad_dtype, 3), .error = EBB_BAD_DTYPE,
+      .message = "$3, reduce_max: dtype bool is not one of f64, f32" },
+    { WRONG(any, 3), .error = EBB_BAD_ATTRIBUTE,
+      .message = "$3: a program may not contain reduce_any" },
     { .n_inputs = 2, .inputs = EBB_INPUTS(TYPE(F64, 3), TYPE(F64, 4)), PROGRAM_OF(drop_4, 1),
       .error = EBB_BAD_SHAPE, .message = "shapes differ: [3], [4]" },
 };
@@ -340,15 +504,24 @@ static const ebb_sample samples_6[] = { SAMPLES(6, KEPT, U, CLIPPED, ONES, ONES)
 static const ebb_sample samples_7[] = {
     SAMPLES(7, KEPT, U, CLIPPED, ONES, ONES, 3, 6, 9, 12)
 };
+/* x - y is 1 2 -3, -4 5 6 */
+#define LOSSES(...) { .n_inputs = 2, .inputs = EBB_INPUTS(__VA_ARGS__, __VA_ARGS__),              \
+    PROGRAM(2, losses, 8, sums) }
 static const ebb_sample samples_8[] = {
+    { .n_inputs = 2, .inputs = EBB_INPUTS(TYPE(F64, 2, 3), TYPE(F64, 2, 3)),
+      PROGRAM(2, losses, 8, sums), .values = { LIST(2, 2, 0, 0, 5, 5), LIST(1, 0, 3, 4, 0, -1) },
+      .expected = LIST(91.0 / 6, -3, 7, 3, 1, 2, -3, -4, 5, 6, 6, 15, 3.7416573867739413,
+                       8.774964387392123, 2, 6, -3, -4, -4, 10, -18),
+      .source = "by the definition" },
+    LOSSES(TYPE(F64, 1, 1)), LOSSES(TYPE(F64, 3, 5)), LOSSES(TYPE(F64, 17, 70)),
     SAMPLES(8, KEPT, U, CLIPPED, ONES, ONES, 3, 6, 9, 12, 0, -6, 0, 0)
 };
 
 #define TILE_PROGRAM(identifier, text, n)                                                          \
     const ebb_op ebb_op_##identifier = {                                                           \
         .name = text,                                                                              \
-        .summary = "an element-wise graph with its random numbers as one op; passes make it; "     \
-                   "results: " #n,                                                                 \
+        .summary = "an element-wise graph with random numbers and reductions as one op; passes "   \
+                   "make it; results: " #n,                                                                 \
         .group = "element-wise",                                                                   \
         .n_inputs = EBB_VARIADIC,                                                                  \
         .n_results = n,                                                                            \

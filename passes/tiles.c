@@ -1,6 +1,10 @@
-/* tiles: programs of element-wise nodes (op fused; a single node counts as one) take in the random
- * numbers that they alone read. Those have no other reader, and a counter that was there before
- * them, so no path can lead out of such a program and back into it. Linear. */
+/* tiles: programs of element-wise nodes (op fused; a single node counts as one) take in
+ *
+ * - the random numbers that they alone read: those have no other reader, and a counter that was
+ *   there before them;
+ * - the reductions of what they compute, which read nothing else.
+ *
+ * So no path can lead out of such a program and back into it. Linear. */
 #define EBB_NO_LOCATIONS
 #include "passes/tiles.h"
 #include "ops/descriptors.h"
@@ -10,9 +14,12 @@
 
 /* By id of the old graph. */
 typedef struct record {
-    uint32_t reader;  /* the last node that reads it */
-    uint32_t n_reads; /* by that node */
-    uint32_t home;    /* the first result of what becomes the program that takes it in; 0: none */
+    uint32_t reader;   /* the last node that reads it */
+    uint32_t n_reads;  /* by that node */
+    uint32_t home;     /* the first result of what becomes the program that takes it in; 0: none */
+    uint32_t next;     /* of a home its first reduction, of a reduction the next one; 0: none */
+    uint32_t n_inside; /* readers of a result that go into the program */
+    int n_asked;       /* of a home: reductions */
     bool is_home;
 } record;
 
@@ -47,15 +54,16 @@ static const ebb_type *type_of(const tiles *t, uint32_t id)
 static bool may_start(const tiles *t, uint32_t id)
 {
     const ebb_node node = ebb_copying_old(&t->c, id);
-    if (ebb_op_is_fused(ebb_node_op(node)))
+    if (ebb_op_has_program(ebb_node_op(node)))
         return true;
     return ebb_op_is_instruction(ebb_node_op(node)) &&
            (!t->options->may_fuse || t->options->may_fuse(t->options->join.context, node));
 }
 
-static bool is_random(const tiles *t, uint32_t id)
+static bool is_wanted(const tiles *t, uint32_t id)
 {
-    return ebb_op_instruction_kind(op_of(t, id)) == EBB_INSTRUCTION_RANDOM;
+    return t->c.is_needed[id] &&
+           ebb_op_instruction_kind(op_of(t, id)) == (ebb_instruction_kind)t->options->what;
 }
 
 /* ---- a program ---- */
@@ -74,7 +82,7 @@ static int32_t add_input(growing *g, uint32_t id)
 
 static bool is_taken_in(const tiles *t, const growing *g, uint32_t input)
 {
-    return t->records[input].home == g->id;
+    return t->options->what == EBB_TILES_RANDOM && t->records[input].home == g->id;
 }
 
 static int32_t add_instruction(const tiles *t, growing *g, const ebb_instruction *instruction)
@@ -134,7 +142,7 @@ static ebb_program program_of(const tiles *t, uint32_t id, ebb_instruction *alon
 {
     const ebb_node node = ebb_copying_old(&t->c, id);
     const ebb_op *op = ebb_node_op(node);
-    if (ebb_op_is_fused(op))
+    if (ebb_op_has_program(op))
         return *((const ebb_fused_attrs *)ebb_node_attrs(node))->program;
     *alone = (ebb_instruction){ .op = op, .attrs = op->attrs_bytes ? ebb_node_attrs(node) : NULL };
     for (int i = 0; i < op->n_inputs; i++)
@@ -147,6 +155,39 @@ static ebb_program program_of(const tiles *t, uint32_t id, ebb_instruction *alon
                           .results = result };
 }
 
+/* A reduction and its value. */
+typedef struct ending {
+    uint32_t id;
+    int32_t number;
+} ending;
+
+/* Reductions of the old node `id`, whose value is `number`. */
+static bool add_reductions(const tiles *t, growing *g, uint32_t id, int32_t number, ending *endings,
+                           int *n_endings)
+{
+    for (uint32_t at = t->records[g->id].next; at; at = t->records[at].next) {
+        const ebb_node old = ebb_copying_old(&t->c, at);
+        if (ebb_node_input_ids(old)[0] != id)
+            continue;
+        const ebb_instruction made = { .op = ebb_node_op(old),
+                                       .attrs = ebb_node_attrs(old),
+                                       .inputs = { number } };
+        if (g->program.n_instructions == EBB_MAX_INSTRUCTIONS || *n_endings == EBB_MAX_RESULTS)
+            return false;
+        endings[(*n_endings)++] = (ending){ at, add_instruction(t, g, &made) };
+    }
+    return true;
+}
+
+static bool add_result(growing *g, uint32_t id, int32_t number)
+{
+    if (g->program.n_results == EBB_MAX_RESULTS)
+        return false;
+    g->result_ids[g->program.n_results] = id;
+    g->results[g->program.n_results++] = number;
+    return true;
+}
+
 /* The program of node `id` with all that is at home there; false: that is beyond the limits. */
 static bool grow(const tiles *t, uint32_t id, growing *g)
 {
@@ -157,13 +198,26 @@ static bool grow(const tiles *t, uint32_t id, growing *g)
     g->program = (ebb_program){ .instructions = t->instructions, .results = g->results };
     if (!add_inputs(t, g))
         return false;
-    for (int k = 0; k < old.n_instructions; k++)
-        if (!add_element(t, g, &old.instructions[k], old.n_inputs + k))
+    ending endings[EBB_MAX_RESULTS];
+    int n_endings = 0;
+    for (int k = 0; k < old.n_instructions; k++) {
+        const int32_t value = old.n_inputs + k;
+        if (!add_element(t, g, &old.instructions[k], value))
             return false;
-    for (int r = 0; r < old.n_results; r++) {
-        g->result_ids[g->program.n_results] = id + (uint32_t)r;
-        g->results[g->program.n_results++] = g->numbers[old.results[r]];
+        for (int r = 0; r < old.n_results; r++)
+            if (old.results[r] == value &&
+                !add_reductions(t, g, id + (uint32_t)r, g->numbers[value], endings, &n_endings))
+                return false;
     }
+    for (int r = 0; r < old.n_results; r++) {
+        const uint32_t result_id = id + (uint32_t)r;
+        if (t->records[result_id].n_inside < t->c.uses[result_id] &&
+            !add_result(g, result_id, g->numbers[old.results[r]]))
+            return false;
+    }
+    for (int i = 0; i < n_endings; i++)
+        if (!add_result(g, endings[i].id, endings[i].number))
+            return false;
     return true;
 }
 
@@ -201,12 +255,43 @@ static bool find_random(tiles *t)
     bool any = false;
     for (uint32_t id = 1; id < t->c.n_ids; id++) {
         record *r = &t->records[id];
-        if (!t->c.is_needed[id] || !is_random(t, id) || !r->reader || r->n_reads != t->c.uses[id] ||
+        if (!is_wanted(t, id) || !r->reader || r->n_reads != t->c.uses[id] ||
             !may_start(t, r->reader))
             continue;
         r->home = r->reader;
         t->records[r->home].is_home = true;
         any = true;
+    }
+    return any;
+}
+
+/* Reductions of what a program computes, if it is taken with them. Each is tried with those before
+ * it; so that a program is not tried too often, no more than it could take. */
+static bool find_reductions(tiles *t)
+{
+    bool any = false;
+    growing g;
+    for (uint32_t id = 1; id < t->c.n_ids; id++) {
+        if (!is_wanted(t, id))
+            continue;
+        const uint32_t input = ebb_copying_inputs(&t->c, id)[0];
+        const uint32_t home = ebb_node_first_result(ebb_copying_old(&t->c, input), NULL).id;
+        record *h = &t->records[home], *own = &t->records[id];
+        if (h->n_asked == EBB_MAX_RESULTS || !may_start(t, home))
+            continue;
+        h->n_asked++;
+        own->home = home;
+        own->next = h->next;
+        h->next = id;
+        t->records[input].n_inside++;
+        if (grow(t, home, &g) && is_taken(t, &g)) {
+            h->is_home = true;
+            any = true;
+        } else {
+            h->next = own->next;
+            own->home = own->next = 0;
+            t->records[input].n_inside--;
+        }
     }
     return any;
 }
@@ -274,7 +359,7 @@ ebb_status ebb_tiles_run(const ebb_tiles *options, const ebb_graph *graph, const
     if (!status) {
         memset(t.records, 0, bytes);
         find_readers(&t);
-        if (find_random(&t)) {
+        if (options->what == EBB_TILES_RANDOM ? find_random(&t) : find_reductions(&t)) {
             *n_hits = ask(&t);
             status = *n_hits ? ebb_copying_run(&t.c, emit, &t) : EBB_OK;
         }

@@ -1,11 +1,17 @@
-/* Tile programs: programs of element-wise nodes take in the random numbers that they alone read.
- * See docs/decisions/0005-tile-programs.md. */
+/* Tile programs: programs of element-wise nodes take in the random numbers that they alone read,
+ * and the reductions of what they compute. See docs/decisions/0005-tile-programs.md. */
 #ifndef PASSES_TILES_H
 #define PASSES_TILES_H
 
 #include "passes/joins.h"
 
+typedef enum ebb_tiles_what {
+    EBB_TILES_RANDOM = EBB_INSTRUCTION_RANDOM,
+    EBB_TILES_REDUCTIONS = EBB_INSTRUCTION_REDUCTION
+} ebb_tiles_what;
+
 typedef struct ebb_tiles {
+    ebb_tiles_what what;
     ebb_join_options join;
     /* May a single node, of kind ELEMENT, be a program? NULL: always. */
     bool (*may_fuse)(void *context, ebb_node node);

@@ -77,12 +77,24 @@ static ebb_status make_programs(ebb_executable *e, const ebb_node *outputs, ebb_
                         &e->error);
 }
 
+static ebb_status make_tiles(ebb_executable *e, ebb_tiles_what what, const ebb_node *outputs,
+                             ebb_graph **graph, uint32_t *map, int64_t *n)
+{
+    const ebb_tiles options = { what, { takes_joined, e, e->has_updates }, may_fuse };
+    return ebb_tiles_run(&options, e->graph, outputs, (int64_t)e->n_fetches, graph, map, n,
+                         &e->error);
+}
+
 static ebb_status take_in_random(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
                                  uint32_t *map, int64_t *n)
 {
-    const ebb_tiles options = { { takes_joined, e, e->has_updates }, may_fuse };
-    return ebb_tiles_run(&options, e->graph, outputs, (int64_t)e->n_fetches, graph, map, n,
-                         &e->error);
+    return make_tiles(e, EBB_TILES_RANDOM, outputs, graph, map, n);
+}
+
+static ebb_status take_in_reductions(ebb_executable *e, const ebb_node *outputs, ebb_graph **graph,
+                                     uint32_t *map, int64_t *n)
+{
+    return make_tiles(e, EBB_TILES_REDUCTIONS, outputs, graph, map, n);
 }
 
 static ebb_status run_pass(ebb_executable *e, ebb_dump *dump, const char *name, graph_pass pass)
@@ -120,7 +132,8 @@ static const struct {
 } passes[] = { { "join", "join", join_pools },
                { "norms", "norms", join_norms },
                { "programs", "fuse", make_programs },
-               { "random", "tiles", take_in_random } };
+               { "random", "random", take_in_random },
+               { "reductions", "reductions", take_in_reductions } };
 enum { N_PASSES = sizeof passes / sizeof *passes };
 
 ebb_status ebb_executable_fuse(ebb_executable *e, ebb_dump *dump)

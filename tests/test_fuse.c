@@ -213,7 +213,8 @@ static void run_random(const random_graph *r, const ebb_tensor values[N_INPUTS],
         compile_with(r->graph, &(ebb_compile_options){ .fetches = r->outputs,
                                                        .n_fetches = MAX_OUTPUTS,
                                                        .n_threads = n_threads,
-                                                       .skip_fusions = off ? "programs" : NULL });
+                                                       .skip_fusions = off ? "programs,reductions"
+                                                                           : "reductions" });
     for (int twice = 0; twice < 2; twice++)
         run(e, feeds, N_INPUTS, fetches, MAX_OUTPUTS);
     *stats = ebb_executable_get_stats(e);

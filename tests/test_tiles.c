@@ -8,16 +8,36 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* Kernels are there for most reductions; the op itself says which there are. */
+static bool takes_reductions(void *context, const ebb_op *op, const void *attrs, int n_inputs,
+                             const ebb_type *const *inputs, const ebb_type *const *results)
+{
+    ebb_type types[EBB_MAX_RESULTS];
+    ebb_error error;
+    (void)context;
+    (void)results;
+    return !op->infer(&(ebb_infer){ op, attrs, n_inputs, inputs, types, &error });
+}
+
+static ebb_status run_reductions(const ebb_graph *graph, const ebb_node *outputs, int n_outputs,
+                                 ebb_graph **result, uint32_t *map, int64_t *n_hits,
+                                 ebb_error *error)
+{
+    const ebb_tiles options = { .what = EBB_TILES_REDUCTIONS, .join.takes = takes_reductions };
+    return ebb_tiles_run(&options, graph, outputs, n_outputs, result, map, n_hits, error);
+}
+
 static ebb_status run_tiles(const ebb_graph *graph, const ebb_node *outputs, int n_outputs,
                             ebb_graph **result, uint32_t *map, int64_t *n_hits, ebb_error *error)
 {
-    const ebb_tiles options = { .may_fuse = NULL };
+    const ebb_tiles options = { .what = EBB_TILES_RANDOM };
     return ebb_tiles_run(&options, graph, outputs, n_outputs, result, map, n_hits, error);
 }
 
 START_TEST(golden_cases)
 {
     golden_check("tiles", run_tiles, 3);
+    golden_check("reductions", run_reductions, 4);
 }
 END_TEST
 
@@ -31,6 +51,7 @@ static const struct {
     { "($1 = random_uniform $0 : f32; return $1)", "expected '['" },
     { "($1 = random_uniform $0 : f99[2]; return $1)", "\"f99\" is no dtype" },
     { "($1 = random_uniform $0 : i32[2]; return $1)", "dtype i32 is not one of f64, f32" },
+    { "($1 = reduce_sum $0 {axis=1}; return $1)", "reduce_sum has no attribute \"axis\"" },
     { "($1 = dropout $0 $0 : f32[2]; return $1)", "\"dropout\" is no op that a program may" },
 };
 
@@ -202,11 +223,123 @@ START_TEST(random_numbers_are_the_same)
 }
 END_TEST
 
+/* A loss, its gradient, and another one that reads the same values. */
+static void build_losses(net *n, ebb_dtype dtype, ebb_shape shape)
+{
+    const ebb_node x = input(n, "x", dtype, shape), y = input(n, "y", dtype, shape);
+    const ebb_node d = ebb_sub(ebb_tanh(x), y);
+    const ebb_node loss = ebb_reduce_mean(ebb_square(d), EBB_ALL_AXES, false);
+    ebb_node dx;
+    ck_assert_int_eq(ebb_gradients(loss, &x, 1, &dx), EBB_OK);
+    fetch(n, loss);
+    fetch(n, dx);
+    fetch(n, ebb_reduce_max(ebb_abs(d), EBB_ALL_AXES, true));
+}
+
+/* A masked cotangent, which is a result, and its sums; those of a row that is repeated. */
+static void build_columns(net *n, ebb_dtype dtype, ebb_shape shape)
+{
+    const ebb_node x = input(n, "x", dtype, shape), y = input(n, "y", dtype, shape);
+    const ebb_node row = ebb_reduce_max(x, EBB_AXES(0), true);
+    const ebb_node d = ebb_select(ebb_greater(y, ebb_full_like(y, 0)), ebb_add(x, row), y);
+    fetch(n, d);
+    fetch(n, ebb_reduce_sum(d, EBB_AXES(0), false));
+    fetch(n, ebb_reduce_min(d, EBB_AXES(0), true));
+}
+
+static void build_runs(net *n, ebb_dtype dtype, ebb_shape shape)
+{
+    const ebb_node x = input(n, "x", dtype, shape), y = input(n, "y", dtype, shape);
+    const ebb_node d = ebb_mul(x, y);
+    fetch(n, ebb_reduce_mean(d, EBB_AXES(1), false));
+    fetch(n, ebb_norm_l2(ebb_add(d, x), EBB_AXES(1), false));
+    fetch(n, ebb_reduce_prod(ebb_exp(ebb_mul(d, ebb_full_like(d, 1e-3))), EBB_AXES(0), false));
+}
+
+/* Sums for each channel, of a run in each image. */
+static void build_planes(net *n, ebb_dtype dtype, ebb_shape shape)
+{
+    const ebb_shape image = EBB_SHAPE(3, 5, shape.dims[0], shape.dims[1]);
+    const ebb_node x = input(n, "x", dtype, image), y = input(n, "y", dtype, image);
+    const ebb_node d = ebb_sub(x, y);
+    fetch(n, ebb_norm_l1(d, EBB_AXES(0, 2, 3), false));
+    fetch(n, ebb_reduce_sum(ebb_square(d), EBB_AXES(2, 3), true));
+}
+
+/* Behind random numbers, which make tiles of another length. */
+static void build_dropped(net *n, ebb_dtype dtype, ebb_shape shape)
+{
+    const ebb_node x = input(n, "x", dtype, shape), c = input(n, "c", EBB_I64, EBB_SCALAR);
+    const ebb_node y = ebb_dropout(x, 0.3, c, 5, 1);
+    fetch(n, y);
+    fetch(n, ebb_reduce_sum(y, EBB_AXES(0), false));
+    fetch(n, ebb_reduce_sum(y, EBB_AXES(1), false));
+}
+
+static const struct {
+    builder make;
+    int64_t rows, columns;
+    int n_programs;
+} reduction_cases[] = {
+    { build_losses, 3, 7, 0 }, /* too small */
+    { build_losses, 61, 67, 1 },      { build_losses, 1, 3000, 1 },
+    { build_losses, 517, 731, 1 },    { build_losses, 2050, 2053, 1 }, /* past the caches */
+    { build_columns, 300, 70, 0 },    { build_columns, 1100, 513, 1 },
+    { build_columns, 9000, 67, 1 },   { build_columns, 123, 4500, 1 },
+    { build_columns, 2050, 2053, 1 }, { build_runs, 400, 1310, 1 },
+    { build_runs, 70000, 9, 1 },      { build_runs, 9001, 64, 1 },
+    { build_runs, 1310, 401, 1 },     { build_planes, 24, 24, 1 },
+    { build_planes, 200, 33, 1 },     { build_dropped, 1111, 523, 1 },
+    { build_dropped, 531, 1000, 1 },
+};
+
+static void check_close(const ebb_tensor *a, const ebb_tensor *b, double tolerance, int way, int i)
+{
+    double scale = 1;
+    for (int64_t k = 0; k < ebb_shape_elements(&a->type.shape); k++)
+        scale = fmax(scale, fabs(ebb_tensor_get(b, k)));
+    for (int64_t k = 0; k < ebb_shape_elements(&a->type.shape); k++)
+        ck_assert_msg(fabs(ebb_tensor_get(a, k) - ebb_tensor_get(b, k)) <= tolerance * scale,
+                      "way %d, result %d, element %lld: %.9g, not %.9g", way, i, (long long)k,
+                      ebb_tensor_get(a, k), ebb_tensor_get(b, k));
+}
+
+/* The same bits with any number of threads; what is no sum is the same as without programs. */
+START_TEST(reductions_are_close)
+{
+    for (int is_double = 0; is_double < 2; is_double++) {
+        net n = build(reduction_cases[_i].make, is_double ? EBB_F64 : EBB_F32,
+                      EBB_SHAPE(reduction_cases[_i].rows, reduction_cases[_i].columns));
+        ebb_tensor with[2][MOST_FETCHES], without[MOST_FETCHES];
+        ck_assert_int_eq(run_net(&n, "reductions", 1, without),
+                         reduction_cases[_i].make == build_dropped);
+        for (int way = 0; way < 2; way++) {
+            const int n_programs = run_net(&n, NULL, way + 1, with[way]);
+            ck_assert_int_eq(n_programs, reduction_cases[_i].n_programs);
+            for (int i = 0; i < n.n_fetches; i++)
+                check_close(&with[way][i], &without[i], is_double ? 1e-14 : 2e-6, way, i);
+        }
+        for (int i = 0; i < n.n_fetches; i++) {
+            const size_t bytes = ebb_tensor_bytes(&without[i]);
+            ck_assert_msg(memcmp(with[0][i].data, with[1][i].data, bytes) == 0,
+                          "%s, result %d: other bits with two threads", is_double ? "f64" : "f32",
+                          i);
+            if (bytes == ebb_type_bytes(ebb_node_type(n.inputs[0])))
+                ck_assert(memcmp(with[0][i].data, without[i].data, bytes) == 0);
+        }
+        finish(&n, with[0]);
+        finish(&n, with[1]);
+        finish(&n, without);
+        ebb_graph_destroy(n.graph);
+    }
+}
+END_TEST
+
 /* ---- memory ---- */
 
 START_TEST(failing_allocations)
 {
-    static const builder makers[] = { build_dropout, build_turned };
+    static const builder makers[] = { build_dropout, build_turned, build_runs };
     net n = build(makers[_i], EBB_F32, EBB_SHAPE(201, 103));
     ebb_memory_meter meter;
     ebb_memory_meter_init(&meter, NULL);
@@ -244,7 +377,9 @@ int main(void)
     tcase_set_timeout(values, 120);
     tcase_add_loop_test(values, random_numbers_are_the_same, 0,
                         (int)(sizeof random_cases / sizeof *random_cases));
-    tcase_add_loop_test(values, failing_allocations, 0, 2);
+    tcase_add_loop_test(values, reductions_are_close, 0,
+                        (int)(sizeof reduction_cases / sizeof *reduction_cases));
+    tcase_add_loop_test(values, failing_allocations, 0, 3);
     suite_add_tcase(suite, values);
     return run_suite(suite);
 }

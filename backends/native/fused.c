@@ -2,7 +2,7 @@
  * inside lie in slots that stay in the first-level cache, and only inputs and results touch memory.
  * All addresses stand in the instructions themselves; between tiles only those of operands that
  * move are changed. */
-#include "backends/native/operand.h"
+#include "backends/native/tile_folds.h"
 #include <string.h>
 
 enum {
@@ -12,6 +12,13 @@ enum {
     LEAST_TILE = 64,
     STREAM_TILE = 256, /* with results that go past the caches: so that stores and work overlap */
     RANDOM_TILE = 192, /* random numbers are made so many at a time, or a divisor of it */
+    LEAST_ROWS = 64,   /* of reductions over leading axes, that is, elements of a result */
+    /* Elements from which on a reduction is better in the program: where memory is not waited for,
+     * its own kernel adds up more rows at a time. */
+    LEAST_REDUCED = 2048,
+    LEAST_COLUMNS = 1 << 19,
+    MOST_PARTS = 64,
+    FEW_ROWS = 4, /* in a tile: too few to be added up there */
     COSTLY_INSTRUCTION = EBB_CHEAP_WORK / EBB_COSTLY_WORK
 };
 
@@ -20,7 +27,8 @@ typedef enum place_kind {
     PLACE_SLOT,     /* of the thread's scratch */
     PLACE_CONSTANT, /* a tile that is filled when the kernel is made */
     PLACE_INPUT,    /* where input `index` is, or comes to, for this tile */
-    PLACE_RESULT    /* where result `index` goes */
+    PLACE_RESULT,   /* where result `index` goes */
+    PLACE_NONE      /* of a reduction */
 } place_kind;
 
 typedef struct place {
@@ -56,7 +64,7 @@ typedef struct input {
 
 typedef struct result {
     size_t bytes; /* of an element */
-    bool is_streamed;
+    bool is_streamed, is_fold;
     int32_t slot; /* of a streamed one */
 } result;
 
@@ -64,6 +72,7 @@ typedef struct result {
 typedef struct worker {
     bound *program;
     random_numbers *random; /* for each instruction that needs it */
+    ebb_tile_fold_at folds[EBB_MAX_RESULTS];
     int64_t position;
     const void *at[EBB_MAX_PROGRAM_INPUTS + EBB_MAX_RESULTS]; /* operands, as they are bound */
     const char *scratch;                                      /* as it is bound */
@@ -74,9 +83,16 @@ typedef struct fused_state {
     int64_t n_elements, tile;
     int64_t row; /* a tile ends at its multiples; 0: nowhere */
     size_t slot_bytes, thread_bytes;
+    /* Reductions: parts end at multiples of `unit`, partial results stand behind the threads'
+     * scratch. */
+    int n_folds;
+    ebb_tile_fold folds[EBB_MAX_RESULTS];
+    size_t rows[EBB_MAX_RESULTS]; /* in the thread's scratch */
+    int64_t unit, n_parts;
     input *inputs;
     result results[EBB_MAX_RESULTS];
     bool is_streamed; /* some result is */
+    bool is_fetched;  /* inputs come from memory */
     place
         *places; /* of the values that instructions read and write: result, then inputs, of each */
     move *moves; /* by operand */
@@ -161,7 +177,7 @@ static const void *find_input(const fused_state *s, const ebb_call *call, int i,
         return ebb_cursor_take(cursor, length, scratch + in->buffer);
     }
     const char *data = (const char *)call->inputs[i] + (size_t)begin * bytes;
-    if (s->is_streamed)
+    if (s->is_fetched)
         ebb_native_prefetch(data, (size_t)length * bytes);
     return data;
 }
@@ -175,24 +191,10 @@ static bool is_in_place(const fused_state *s, const ebb_call *call, int r)
     return false;
 }
 
-static void run_part(void *context, int index, int n)
+/* Elements begin..end-1; the cursors stand at the first one, and behind the last one afterwards. */
+static void run_tiles(fused_state *s, const ebb_call *call, worker *w, char *scratch,
+                      ebb_cursor *cursors, int64_t begin, int64_t end)
 {
-    const fused_run *run = context;
-    const ebb_call *call = run->call;
-    fused_state *s = run->state;
-    worker *w = &s->workers[index];
-    char *scratch = (char *)call->scratch + (size_t)index * s->thread_bytes;
-    ebb_cursor cursors[EBB_MAX_PROGRAM_INPUTS];
-    int64_t begin, end;
-    /* In pieces of 64 elements: no two threads write to one cache line. */
-    ebb_parallel_part((s->n_elements + 63) / 64, index, n, &begin, &end);
-    begin *= 64;
-    end = end * 64 < s->n_elements ? end * 64 : s->n_elements;
-    if (begin >= end)
-        return;
-    if (w->scratch != scratch)
-        bind_slots(s, w, scratch);
-    fill_buffers(s, call, scratch, cursors, begin);
     while (begin < end) {
         int64_t length = end - begin < s->tile ? end - begin : s->tile;
         if (s->row > 0 && length > s->row - begin % s->row)
@@ -201,8 +203,9 @@ static void run_part(void *context, int index, int n)
         for (int i = 0; i < s->n_inputs; i++)
             bind_operand(s, w, i, find_input(s, call, i, scratch, &cursors[i], begin, length));
         for (int r = 0; r < s->n_results; r++)
-            bind_operand(s, w, s->n_inputs + r,
-                         (char *)call->results[r] + (size_t)begin * s->results[r].bytes);
+            if (!s->results[r].is_fold)
+                bind_operand(s, w, s->n_inputs + r,
+                             (char *)call->results[r] + (size_t)begin * s->results[r].bytes);
         const bound *last = w->program + s->n_instructions;
         for (const bound *b = w->program; b < last; b++)
             b->run(length, b->result, b->inputs);
@@ -219,8 +222,68 @@ static void run_part(void *context, int index, int n)
         }
         begin += length;
     }
+}
+
+static char *partials_of(const fused_state *s, const ebb_call *call)
+{
+    return (char *)call->scratch + s->thread_bytes * (size_t)s->n_threads;
+}
+
+/* The part's share of the elements. */
+static void find_part(const fused_state *s, int64_t part, int n, int64_t *begin, int64_t *end)
+{
+    ebb_parallel_part((s->n_elements + s->unit - 1) / s->unit, (int)part, n, begin, end);
+    *begin *= s->unit;
+    *end = *end * s->unit < s->n_elements ? *end * s->unit : s->n_elements;
+}
+
+static void run_part(void *context, int index, int n)
+{
+    const fused_run *run = context;
+    const ebb_call *call = run->call;
+    fused_state *s = run->state;
+    worker *w = &s->workers[index];
+    char *scratch = (char *)call->scratch + (size_t)index * s->thread_bytes;
+    ebb_cursor cursors[EBB_MAX_PROGRAM_INPUTS];
+    int64_t first_part = index, end_part = index + 1, begin, end;
+    const int n_parts = s->n_folds ? (int)s->n_parts : n;
+    if (s->n_folds)
+        ebb_parallel_part(s->n_parts, index, n, &first_part, &end_part);
+    for (int64_t part = first_part; part < end_part; part++) {
+        find_part(s, part, n_parts, &begin, &end);
+        if (begin >= end)
+            return;
+        if (w->scratch != scratch)
+            bind_slots(s, w, scratch);
+        if (part == first_part)
+            fill_buffers(s, call, scratch, cursors, begin);
+        for (int f = 0; f < s->n_folds; f++) {
+            w->folds[f].results = call->results[s->folds[f].result];
+            w->folds[f].rows = scratch + s->rows[f];
+            ebb_tile_fold_begin(&w->folds[f], partials_of(s, call), part);
+        }
+        run_tiles(s, call, w, scratch, cursors, begin, end);
+        for (int f = 0; f < s->n_folds; f++)
+            ebb_tile_fold_end(&w->folds[f]);
+    }
     if (s->is_streamed)
         s->move->finish_stream();
+}
+
+static void combine_part(void *context, int index, int n)
+{
+    const fused_run *run = context;
+    const fused_state *s = run->state;
+    for (int f = 0; f < s->n_folds; f++) {
+        const ebb_tile_fold *fold = &s->folds[f];
+        int64_t begin, end;
+        if (fold->is_direct)
+            continue;
+        ebb_parallel_part((fold->kept + 63) / 64, index, n, &begin, &end);
+        end = end * 64 < fold->kept ? end * 64 : fold->kept;
+        ebb_tile_fold_combine(fold, partials_of(s, run->call), s->n_parts, begin * 64, end,
+                              run->call->results[fold->result]);
+    }
 }
 
 static ebb_status run_fused(const ebb_call *call)
@@ -228,6 +291,11 @@ static ebb_status run_fused(const ebb_call *call)
     fused_state *s = call->state;
     fused_run run = { s, call };
     ebb_parallel(s->n_threads, run_part, &run);
+    int64_t n_partials = 0;
+    for (int f = 0; f < s->n_folds; f++)
+        n_partials += s->folds[f].is_direct ? 0 : s->folds[f].kept * s->n_parts;
+    if (n_partials > 0)
+        ebb_parallel(n_partials < EBB_CHEAP_WORK ? 1 : s->n_threads, combine_part, &run);
     return EBB_OK;
 }
 
@@ -270,7 +338,7 @@ static int score_program(const ebb_region *region)
     fill_dtypes(region, dtypes);
     for (int k = 0; k < program->n_instructions; k++) {
         const ebb_instruction *i = &program->instructions[k];
-        if (i->op && !is_random(i) &&
+        if (i->op && ebb_op_is_instruction(i->op) &&
             !ebb_native_find_map(isa, i->op, dtypes[i->inputs[0]], dtypes[program->n_inputs + k],
                                  &is_costly))
             return EBB_SCORE_NONE;
@@ -284,6 +352,34 @@ static int score_fused(const ebb_region *region)
                                                    : ebb_native_score_layouts(region);
 }
 
+static bool is_fold(const ebb_instruction *i)
+{
+    return i->op && ebb_op_instruction_kind(i->op) == EBB_INSTRUCTION_REDUCTION;
+}
+
+/* Whether reductions are better in the program than alone. */
+static bool folds_fit(const ebb_region *region, const ebb_shape *shape)
+{
+    const ebb_program *program = program_of(region);
+    const int64_t n = ebb_shape_elements(shape);
+    ebb_dtype dtypes[EBB_MAX_PROGRAM_VALUES];
+    fill_dtypes(region, dtypes);
+    for (int k = 0; k < program->n_instructions; k++) {
+        ebb_tile_fold fold;
+        if (!is_fold(&program->instructions[k]))
+            continue;
+        if (n == 0 || !ebb_tile_fold_make(&program->instructions[k], dtypes[program->n_inputs + k],
+                                          shape, ebb_vector_isa_here(), &fold))
+            return false;
+        /* Partial results of each part must be few beside what they are made of. */
+        if (!fold.is_direct && fold.kept > 1 && n / fold.kept < LEAST_ROWS)
+            return false;
+        if (n < (fold.run == 1 && fold.kept > 1 ? LEAST_COLUMNS : LEAST_REDUCED))
+            return false;
+    }
+    return true;
+}
+
 /* Where an operand lies in another order, the parts are better: element-wise ones follow it. */
 static int score_tile_program(const ebb_region *region)
 {
@@ -295,7 +391,7 @@ static int score_tile_program(const ebb_region *region)
         if (walk.strides[walk.rank - 1] != 0 && walk.strides[walk.rank - 1] != 1)
             return EBB_SCORE_NONE;
     }
-    return score_program(region);
+    return folds_fit(region, &shape) ? score_program(region) : EBB_SCORE_NONE;
 }
 
 bool ebb_native_fused_wish(const ebb_region *region, ebb_layout *inputs)
@@ -365,8 +461,10 @@ static void place_values(making *m)
     for (int i = 0; i < p->n_inputs; i++)
         m->places[i] = (place){ PLACE_INPUT, i };
     for (int k = 0; k < p->n_instructions; k++)
-        m->places[p->n_inputs + k].kind = PLACE_SLOT;
+        m->places[p->n_inputs + k].kind = is_fold(&p->instructions[k]) ? PLACE_NONE : PLACE_SLOT;
     for (int r = 0; r < p->n_results; r++) {
+        if (s->results[r].is_fold)
+            continue;
         if (s->results[r].is_streamed)
             m->last_use[p->results[r]] = p->n_instructions;
         else
@@ -403,6 +501,51 @@ static void classify_inputs(making *m)
     }
 }
 
+/* Whole runs, or whole rows of columns, if there is room for one. */
+static int64_t fit_tile(const fused_state *s, int64_t tile)
+{
+    int64_t most = 1;
+    for (int f = 0; f < s->n_folds; f++) {
+        const int64_t run = s->folds[f].run;
+        const int64_t length = run == 1                   ? s->folds[f].kept
+                               : run > EBB_TILE_SHORT_RUN ? run
+                                                          : EBB_TILE_RUNS * run;
+        if (length <= tile && length > most)
+            most = length;
+    }
+    return tile / most * most;
+}
+
+static void make_folds(making *m)
+{
+    fused_state *s = m->state;
+    const ebb_program *p = m->program;
+    const ebb_shape shape = shape_of(m->region);
+    int64_t most_parts = s->n_elements / EBB_CHEAP_WORK;
+    s->unit = 1;
+    for (int r = 0; r < p->n_results; r++) {
+        const int k = p->results[r] - p->n_inputs;
+        ebb_tile_fold *fold = &s->folds[s->n_folds];
+        if (!is_fold(&p->instructions[k]))
+            continue;
+        s->results[r].is_fold = true;
+        (void)ebb_tile_fold_make(&p->instructions[k], m->dtypes[p->results[r]], &shape,
+                                 ebb_native_isa(m->env), fold);
+        fold->result = r;
+        s->n_folds++;
+        const int64_t length = fold->is_direct ? fold->run : fold->run == 1 ? fold->kept : 1;
+        s->unit = length > s->unit ? length : s->unit;
+        const int64_t rows = s->n_elements / fold->kept / (LEAST_ROWS / 2);
+        if (!fold->is_direct && fold->kept > 1 && rows < most_parts)
+            most_parts = rows;
+    }
+    if (s->unit == 1)
+        s->unit = 64; /* no two threads write to one cache line */
+    const int64_t n_units = (s->n_elements + s->unit - 1) / s->unit;
+    most_parts = most_parts < n_units ? most_parts : n_units;
+    s->n_parts = most_parts < 1 ? 1 : most_parts < MOST_PARTS ? most_parts : MOST_PARTS;
+}
+
 static void choose_tile(making *m)
 {
     fused_state *s = m->state;
@@ -413,6 +556,7 @@ static void choose_tile(making *m)
         tile = STREAM_TILE;
     if (s->n_random > 0)
         tile = (tile + RANDOM_TILE - 1) / RANDOM_TILE * RANDOM_TILE;
+    tile = fit_tile(s, tile);
     if (tile > s->n_elements)
         tile = s->n_elements > 0 ? s->n_elements : 1;
     s->tile = tile;
@@ -441,6 +585,16 @@ static void lay_out_scratch(making *m)
         at += ebb_native_round_up((size_t)s->tile * bytes) + EBB_ALIGNMENT;
         if (in->kind == EBB_OPERAND_PERIODIC)
             at += ebb_native_round_up((size_t)in->walk.dims[1] * bytes);
+    }
+    for (int f = 0; f < s->n_folds; f++) {
+        ebb_tile_fold *fold = &s->folds[f];
+        s->rows[f] = at;
+        if (fold->kind->fold != EBB_REDUCE_SUM || fold->run > 1 || s->tile / fold->kept >= FEW_ROWS)
+            continue;
+        bool is_costly;
+        fold->add = ebb_native_find_map(ebb_native_isa(m->env), &ebb_op_add, fold->dtype,
+                                        fold->dtype, &is_costly);
+        at += ebb_native_round_up((size_t)fold->kept * ebb_dtype_bytes(fold->dtype));
     }
     s->thread_bytes = at;
 }
@@ -476,6 +630,15 @@ static void run_random_numbers(int64_t n, void *to, const void *const *inputs)
     ebb_random_source_fill(&r->source, *(const uint64_t *)inputs[0], *r->position, n, false, to);
 }
 
+/* NULL: it is no result. */
+static const ebb_tile_fold *find_fold(const making *m, int32_t value)
+{
+    for (int f = 0; f < m->state->n_folds; f++)
+        if (m->program->results[m->state->folds[f].result] == value)
+            return &m->state->folds[f];
+    return NULL;
+}
+
 /* The instructions that are left to run, without addresses of slots and operands. */
 static void write_instructions(making *m, bound *program, random_numbers *random, char *constants)
 {
@@ -493,8 +656,13 @@ static void write_instructions(making *m, bound *program, random_numbers *random
                          constants + (size_t)own.index * s->slot_bytes);
             continue;
         }
+        if (is_fold(i) && !find_fold(m, p->n_inputs + k))
+            continue;
         bound *b = &program[at];
-        if (is_random(i)) {
+        if (is_fold(i)) {
+            b->run = ebb_tile_fold_run;
+            b->inputs[1] = find_fold(m, p->n_inputs + k);
+        } else if (is_random(i)) {
             random[n_random].source = ebb_random_source_make(i->op, i->attrs, isa);
             b->run = run_random_numbers;
             b->inputs[1] = &random[n_random++];
@@ -557,7 +725,7 @@ static void find_inplace(const making *m, ebb_kernel *kernel)
             s->results[r].is_streamed ? p->n_instructions : p->results[r] - p->n_inputs;
         unsigned allowed = 0;
         for (int i = 0; i < p->n_inputs; i++) {
-            if (s->inputs[i].kind == EBB_OPERAND_DENSE &&
+            if (s->inputs[i].kind == EBB_OPERAND_DENSE && !s->results[r].is_fold &&
                 s->inputs[i].walk.element_bytes == s->results[r].bytes && m->last_use[i] <= written)
                 allowed |= 1u << i;
         }
@@ -566,6 +734,18 @@ static void find_inplace(const making *m, ebb_kernel *kernel)
         else
             kernel->inplace_further[r - 1] = allowed;
     }
+}
+
+/* Behind the scratch of the threads; how much it is. */
+static size_t lay_out_partials(fused_state *s)
+{
+    size_t at = 0;
+    for (int f = 0; f < s->n_folds; f++) {
+        s->folds[f].offset = at;
+        if (!s->folds[f].is_direct)
+            at += ebb_native_round_up((size_t)(s->n_parts * s->folds[f].kept) * sizeof(double));
+    }
+    return at;
 }
 
 static ebb_status allocate_state(making *m, size_t n_places, bound **program,
@@ -581,15 +761,26 @@ static ebb_status allocate_state(making *m, size_t n_places, bound **program,
     return *program && *random && *constants && s->places && s->moves ? EBB_OK : EBB_OUT_OF_MEMORY;
 }
 
-/* Random numbers know where the thread is. */
-static void tie_random(fused_state *s, worker *w, const random_numbers *of_first)
+static ebb_tile_fold_at *tie_fold(const fused_state *s, worker *w, const ebb_tile_fold *fold)
+{
+    ebb_tile_fold_at *at = &w->folds[fold - s->folds];
+    at->fold = fold;
+    at->position = &w->position;
+    return at;
+}
+
+/* Random numbers and reductions know where the thread is. */
+static void tie_position(fused_state *s, worker *w, const random_numbers *of_first)
 {
     for (int r = 0; r < s->n_random; r++)
         w->random[r].position = &w->position;
-    for (int k = 0; k < s->n_instructions; k++)
-        if (w->program[k].run == run_random_numbers)
-            w->program[k].inputs[1] =
-                w->random + ((const random_numbers *)w->program[k].inputs[1] - of_first);
+    for (int k = 0; k < s->n_instructions; k++) {
+        bound *b = &w->program[k];
+        if (b->run == run_random_numbers)
+            b->inputs[1] = w->random + ((const random_numbers *)b->inputs[1] - of_first);
+        else if (b->run == ebb_tile_fold_run)
+            b->inputs[1] = tie_fold(s, w, b->inputs[1]);
+    }
 }
 
 /* The first thread uses the instructions as they were made, the others have copies. */
@@ -601,7 +792,7 @@ static ebb_status make_workers(making *m, bound *program, random_numbers *random
     s->workers = ebb_native_allocate(m->region, m->env, (size_t)s->n_threads * sizeof *s->workers);
     if (!s->workers)
         return EBB_OUT_OF_MEMORY;
-    for (int t = 0; t < s->n_threads; t++) {
+    for (int t = s->n_threads - 1; t >= 0; t--) {
         worker *w = &s->workers[t];
         w->program = program;
         w->random = random;
@@ -613,7 +804,7 @@ static ebb_status make_workers(making *m, bound *program, random_numbers *random
             memcpy(w->program, program, bytes);
             memcpy(w->random, random, random_bytes);
         }
-        tie_random(s, w, random);
+        tie_position(s, w, random);
     }
     return EBB_OK;
 }
@@ -639,15 +830,17 @@ static ebb_status compile_fused(const ebb_region *region, const ebb_compile_env 
     s->inputs = ebb_native_allocate(region, env, (size_t)s->n_inputs * sizeof *s->inputs);
     if (!s->inputs)
         return EBB_OUT_OF_MEMORY;
+    fill_dtypes(region, m.dtypes);
+    make_folds(&m);
     for (int r = 0; r < s->n_results; r++) {
         result *res = &s->results[r];
         res->bytes = ebb_dtype_bytes(region->results[r].type->dtype);
-        res->is_streamed = (size_t)s->n_elements * res->bytes >= EBB_STREAM_BYTES;
+        res->is_streamed = !res->is_fold && (size_t)s->n_elements * res->bytes >= EBB_STREAM_BYTES;
         s->is_streamed |= res->is_streamed;
     }
-    fill_dtypes(region, m.dtypes);
     find_last_uses(&m);
     classify_inputs(&m);
+    s->is_fetched = s->is_streamed;
     place_values(&m);
     choose_tile(&m);
     lay_out_scratch(&m);
@@ -667,7 +860,7 @@ static ebb_status compile_fused(const ebb_region *region, const ebb_compile_env 
     kernel->run = run_fused;
     kernel->state = s;
     kernel->implementation = ebb_native_isa(env)->name;
-    kernel->scratch_bytes = s->thread_bytes * (size_t)s->n_threads;
+    kernel->scratch_bytes = s->thread_bytes * (size_t)s->n_threads + lay_out_partials(s);
     return EBB_OK;
 }
 

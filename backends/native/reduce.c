@@ -5,19 +5,11 @@
  * many elements are split along a reduced dimension into parts, whose partial results are added in
  * order: the split depends on the shape alone, so the result has the same bits with any number of
  * threads. */
-#include "backends/native/native.h"
+#include "backends/native/reduce.h"
 #include "ops/build.h"
 #include <math.h>
 
-/* What an op accumulates, and what becomes of it. */
-typedef struct reduce_kind {
-    const ebb_op *op;
-    int fold; /* EBB_REDUCE_... */
-    bool is_pair;
-    double start; /* of the first accumulator; a second one starts at 0 */
-} reduce_kind;
-
-static const reduce_kind reduce_kinds[] = {
+static const ebb_reduce_kind reduce_kinds[] = {
     { &ebb_op_reduce_sum, EBB_REDUCE_SUM, false, 0 },
     { &ebb_op_reduce_mean, EBB_REDUCE_SUM, false, 0 },
     { &ebb_op_reduce_prod, EBB_REDUCE_PRODUCT, false, 1 },
@@ -29,7 +21,7 @@ static const reduce_kind reduce_kinds[] = {
     { &ebb_op_variance, EBB_REDUCE_DEVIATIONS, true, 0 },
 };
 
-static const reduce_kind *find_kind(const ebb_op *op)
+const ebb_reduce_kind *ebb_reduce_kind_of(const ebb_op *op)
 {
     for (size_t i = 0; i < sizeof reduce_kinds / sizeof *reduce_kinds; i++)
         if (reduce_kinds[i].op == op)
@@ -50,7 +42,7 @@ typedef struct reduce_dims {
 } reduce_dims;
 
 typedef struct reduce_state {
-    const reduce_kind *kind;
+    const ebb_reduce_kind *kind;
     double divisor; /* of a mean */
     ebb_dtype dtype;
     size_t bytes; /* of an element */
@@ -79,27 +71,33 @@ static double finite_or_zero(double x)
     return isfinite(x) ? x : 0;
 }
 
-static void write_result(const reduce_state *state, void *results, int64_t index, double first,
-                         double second)
+void ebb_reduce_write(const ebb_reduce_kind *kind, ebb_dtype dtype, double divisor, double first,
+                      double second, void *results, int64_t index)
 {
     double value = first;
-    if (state->kind->op == &ebb_op_reduce_mean)
-        value = first / state->divisor;
-    else if (state->kind->op == &ebb_op_norm_l2)
+    if (kind->op == &ebb_op_reduce_mean)
+        value = first / divisor;
+    else if (kind->op == &ebb_op_norm_l2)
         value = sqrt(first);
-    else if (state->kind->op == &ebb_op_logsumexp)
+    else if (kind->op == &ebb_op_logsumexp)
         value = finite_or_zero(first) + log(second);
-    else if (state->kind->op == &ebb_op_variance)
-        value = second / state->divisor;
-    if (state->dtype == EBB_F32)
+    else if (kind->op == &ebb_op_variance)
+        value = second / divisor;
+    if (dtype == EBB_F32)
         ((float *)results)[index] = (float)value;
     else
         ((double *)results)[index] = value;
 }
 
-static double combine(const reduce_state *state, double a, double b)
+static void write_result(const reduce_state *state, void *results, int64_t index, double first,
+                         double second)
 {
-    switch (state->kind->fold) {
+    ebb_reduce_write(state->kind, state->dtype, state->divisor, first, second, results, index);
+}
+
+double ebb_reduce_combine(const ebb_reduce_kind *kind, double a, double b)
+{
+    switch (kind->fold) {
     case EBB_REDUCE_MAX:
         return b > a || isnan(b) ? b : a;
     case EBB_REDUCE_MIN:
@@ -121,7 +119,7 @@ static reduce_part_sum combine_parts(const reduce_state *state, reduce_part_sum 
 {
     reduce_part_sum both = { a.count + b.count, 0, 0 };
     if (!state->kind->is_pair) {
-        both.first = combine(state, a.first, b.first);
+        both.first = ebb_reduce_combine(state->kind, a.first, b.first);
     } else if (state->kind->fold == EBB_REDUCE_EXP_SUM) {
         both.first = b.first > a.first || isnan(b.first) ? b.first : a.first;
         double shift = finite_or_zero(both.first);
@@ -157,7 +155,8 @@ static void add_run(const reduce_state *state, const void *x, int64_t n, reduce_
     if (state->kind->is_pair)
         state->table->pair_run[fold](n, x, sums->count, sums->first, sums->second);
     else
-        sums->first[0] = combine(state, sums->first[0], state->table->run[fold](n, x));
+        sums->first[0] =
+            ebb_reduce_combine(state->kind, sums->first[0], state->table->run[fold](n, x));
     sums->count += n;
 }
 
@@ -420,7 +419,7 @@ static ebb_status compile_reduce(const ebb_region *region, const ebb_compile_env
     const ebb_operand *input = &region->inputs[0];
     const ebb_reduce_attrs *attrs = region->attrs; /* of variance: its beginning */
     const ebb_vector_isa *isa = ebb_native_isa(env);
-    state->kind = find_kind(region->op);
+    state->kind = ebb_reduce_kind_of(region->op);
     state->dtype = input->type->dtype;
     state->bytes = ebb_dtype_bytes(state->dtype);
     state->table = state->dtype == EBB_F32 ? isa->reduce_f32 : isa->reduce_f64;

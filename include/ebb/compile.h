@@ -27,8 +27,8 @@ typedef struct ebb_compile_options {
                        (docs/passes.md, stabilize) */
     bool skip_passes; /* run the graph as it was built: for comparing */
     /* Fusions to leave out, for comparing and for measuring what each brings: names separated by
-     * commas. "programs" (one kernel for every element-wise node), "random" (numbers that
-     * a program reads in a kernel of their own), "join" (max_pool and the
+     * commas. "programs" (one kernel for every element-wise node), "random" and "reductions" (these
+     * apart from the programs around them), "join" (max_pool and the
      * convolution before it apart), "norms" (batch normalization without what follows it),
      * "anchors" (convolutions and products without it) or its single rules "bias", "residual",
      * "relu": docs/passes.md. NULL: none; an unknown name is BAD_ARGUMENT. */

@@ -105,7 +105,10 @@ typedef enum ebb_instruction_kind {
     EBB_INSTRUCTION_ELEMENT,
     /* Random numbers of the program's shape, of one input of the program: the counter, a scalar.
      * In tile_program only. */
-    EBB_INSTRUCTION_RANDOM
+    EBB_INSTRUCTION_RANDOM,
+    /* Folds a value over axes, with attributes `axes` and `keep` alone; no instruction reads the
+     * result. In tile_program only, which takes sums, means, products, extrema and norms. */
+    EBB_INSTRUCTION_REDUCTION
 } ebb_instruction_kind;
 EBB_API ebb_instruction_kind ebb_op_instruction_kind(const ebb_op *op);
 /* The same as kind ELEMENT. */
