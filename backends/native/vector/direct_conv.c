@@ -52,12 +52,8 @@ add_rows(const ebb_conv_tile *tile, const taps *found, int row, int n_rows, int 
     const int64_t width = tile->n_blocks * BLOCK;
     lanes_f32 sums[ROWS_AT_ONCE * BLOCKS * VECTORS];
     float *to = tile->sums + row * width + block * BLOCK;
-#pragma GCC unroll 8
-    for (int r = 0; r < n_rows; r++)
-#pragma GCC unroll 16
-        for (int j = 0; j < n; j++)
-            sums[r * n + j] =
-                tile->is_first ? (lanes_f32){ 0 } : lanes_load_f32(to + r * width + j * LANES_F32);
+    UNROLL for (int r = 0; r < n_rows; r++) UNROLL for (int j = 0; j < n; j++) sums[r * n + j] =
+        tile->is_first ? (lanes_f32){ 0 } : lanes_load_f32(to + r * width + j * LANES_F32);
     const int64_t n_steps = found->n * (tile->n_channels / BLOCK);
     const int64_t each = n_steps ? (tile->n_ahead + n_steps - 1) / n_steps : 0;
     int64_t asked = 0;
@@ -75,23 +71,15 @@ add_rows(const ebb_conv_tile *tile, const taps *found, int row, int n_rows, int 
                                        0, 2);
             for (int64_t i = c; i < c + BLOCK; i++, w += BLOCK) {
                 lanes_f32 some[BLOCKS * VECTORS];
-#pragma GCC unroll 16
-                for (int j = 0; j < n; j++)
-                    some[j] = lanes_load_f32(w + j / VECTORS * tile->block_step +
-                                             j % VECTORS * LANES_F32);
-#pragma GCC unroll 8
-                for (int r = 0; r < n_rows; r++)
-#pragma GCC unroll 16
-                    for (int j = 0; j < n; j++)
-                        sums[r * n + j] += x[r][i] * some[j];
+                UNROLL for (int j = 0; j < n; j++) some[j] =
+                    lanes_load_f32(w + j / VECTORS * tile->block_step + j % VECTORS * LANES_F32);
+                UNROLL for (int r = 0; r < n_rows; r++) UNROLL for (int j = 0; j < n; j++)
+                    sums[r * n + j] += x[r][i] * some[j];
             }
         }
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < n_rows; r++)
-#pragma GCC unroll 16
-        for (int j = 0; j < n; j++)
-            lanes_store_f32(to + r * width + j * LANES_F32, sums[r * n + j]);
+    UNROLL for (int r = 0; r < n_rows; r++) UNROLL for (int j = 0; j < n; j++)
+        lanes_store_f32(to + r * width + j * LANES_F32, sums[r * n + j]);
 }
 
 static void add_tile(const ebb_conv_tile *tile)

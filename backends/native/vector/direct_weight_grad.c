@@ -3,13 +3,6 @@
 #include "backends/native/vector/isa.h"
 #include "backends/native/vector/lanes.h"
 
-/* Registers cannot be indexed: loops over them must be unrolled. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
-
 /* Sums of 8 channels for 3 vectors of filters fill 24 of the 32 registers that there are with
  * AVX-512; without it 12 of 16. */
 #ifdef __AVX512F__

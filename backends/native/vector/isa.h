@@ -47,6 +47,14 @@ static inline void ask_rows(const void *row, int64_t n_bytes)
         __builtin_prefetch((const char *)row + i, 0, 3);
 }
 
+/* All iterations of the loop that follows, a few, one behind the other: arrays that they index stay
+ * in registers. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 /* The iterations of the loop that follows may run in any order or together; its result may lie
  * exactly on an operand. */
 #ifdef __clang__

@@ -15,30 +15,19 @@ static inline __attribute__((always_inline)) void
 add_places(const ebb_lane_row *r, int64_t place, int64_t lane, int n_filters, int n_places)
 {
     lanes_f32 sums[MOST_FILTERS * MOST_PLACES];
-#pragma GCC unroll 6
-    for (int f = 0; f < n_filters; f++)
-#pragma GCC unroll 4
-        for (int p = 0; p < n_places; p++)
-            sums[f * n_places + p] = (lanes_f32){ 0 } + r->bias[f];
+    UNROLL for (int f = 0; f < n_filters; f++) UNROLL for (int p = 0; p < n_places; p++)
+        sums[f * n_places + p] = (lanes_f32){ 0 } + r->bias[f];
     const float *weights = r->weights, *image = r->image + place * r->place_step + lane;
     for (int64_t k = 0; k < r->n_taps; k++, weights += n_filters) {
         const float *from = image + r->taps[k];
         lanes_f32 x[MOST_PLACES];
-#pragma GCC unroll 4
-        for (int p = 0; p < n_places; p++)
-            x[p] = lanes_load_f32(from + p * r->place_step);
-#pragma GCC unroll 6
-        for (int f = 0; f < n_filters; f++)
-#pragma GCC unroll 4
-            for (int p = 0; p < n_places; p++)
-                sums[f * n_places + p] += weights[f] * x[p];
+        UNROLL for (int p = 0; p < n_places; p++) x[p] = lanes_load_f32(from + p * r->place_step);
+        UNROLL for (int f = 0; f < n_filters; f++) UNROLL for (int p = 0; p < n_places; p++)
+            sums[f * n_places + p] += weights[f] * x[p];
     }
     float *to = r->sums + place * r->sum_step + lane;
-#pragma GCC unroll 6
-    for (int f = 0; f < n_filters; f++)
-#pragma GCC unroll 4
-        for (int p = 0; p < n_places; p++)
-            lanes_store_f32(to + p * r->sum_step + f * IMAGES, sums[f * n_places + p]);
+    UNROLL for (int f = 0; f < n_filters; f++) UNROLL for (int p = 0; p < n_places; p++)
+        lanes_store_f32(to + p * r->sum_step + f * IMAGES, sums[f * n_places + p]);
 }
 
 #define WITH_FILTERS(count)                                                                        \
@@ -89,33 +78,23 @@ add_block(const ebb_lane_products *p, int64_t filter, int64_t tap, int n_filters
     for (int64_t lane = 0; lane < IMAGES; lane += LANES_F32) {
         lanes_f32 sums[MOST_SIDE * MOST_SIDE];
         float *to = p->sums + filter * p->sum_step + tap * IMAGES + lane;
-#pragma GCC unroll 5
-        for (int f = 0; f < n_filters; f++)
-#pragma GCC unroll 5
-            for (int t = 0; t < n_taps; t++)
-                sums[f * n_taps + t] = lanes_load_f32(to + f * p->sum_step + t * IMAGES);
+        UNROLL for (int f = 0; f < n_filters; f++) UNROLL for (int t = 0; t < n_taps; t++)
+            sums[f * n_taps + t] = lanes_load_f32(to + f * p->sum_step + t * IMAGES);
         for (int64_t row = 0; row < p->n_rows; row++) {
             const float *dy = p->dy + filter * p->dy_filter + row * p->dy_row + lane;
             const float *image = p->image + row * p->row_step + tap * IMAGES + lane;
             for (int64_t i = 0; i < p->n_places; i++, dy += p->dy_place, image += p->place_step) {
                 lanes_f32 x[MOST_SIDE];
-#pragma GCC unroll 5
-                for (int t = 0; t < n_taps; t++)
-                    x[t] = lanes_load_f32(image + t * IMAGES);
-#pragma GCC unroll 5
-                for (int f = 0; f < n_filters; f++) {
+                UNROLL for (int t = 0; t < n_taps; t++) x[t] = lanes_load_f32(image + t * IMAGES);
+                UNROLL for (int f = 0; f < n_filters; f++)
+                {
                     const lanes_f32 one = lanes_load_f32(dy + f * p->dy_filter);
-#pragma GCC unroll 5
-                    for (int t = 0; t < n_taps; t++)
-                        sums[f * n_taps + t] += one * x[t];
+                    UNROLL for (int t = 0; t < n_taps; t++) sums[f * n_taps + t] += one * x[t];
                 }
             }
         }
-#pragma GCC unroll 5
-        for (int f = 0; f < n_filters; f++)
-#pragma GCC unroll 5
-            for (int t = 0; t < n_taps; t++)
-                lanes_store_f32(to + f * p->sum_step + t * IMAGES, sums[f * n_taps + t]);
+        UNROLL for (int f = 0; f < n_filters; f++) UNROLL for (int t = 0; t < n_taps; t++)
+            lanes_store_f32(to + f * p->sum_step + t * IMAGES, sums[f * n_taps + t]);
     }
 }
 

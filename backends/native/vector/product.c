@@ -3,12 +3,6 @@
 #include "backends/native/vector/lanes.h"
 
 #define NAME(name) ISA_PASTE(name, TAG)
-/* Registers cannot be indexed: every loop over a register block must be unrolled. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* Rows of a register block, by number of vectors of columns: as many as leave registers for the
