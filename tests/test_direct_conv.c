@@ -187,6 +187,7 @@ START_TEST(test_refused)
         { SHAPE(7, 32, 4, 4), SHAPE(24, 32, 3, 3), PADDED(1, 1) },
         { SHAPE(7, 32, 4, 4), SHAPE(64, 16, 3, 3), { .groups = 2, .padding = INTS(1, 1) } },
         { SHAPE(7, 32, 5, 5), SHAPE(16, 32, 9, 9), PADDED(4, 4) }, /* 81 taps */
+        { SHAPE(7, 32, 0, 2), SHAPE(16, 32, 3, 3), PADDED(2, 1) }, /* nothing but padding */
     };
     ebb_tensor inputs[2], found;
     ebb_layout layouts[3];

@@ -138,8 +138,8 @@ static bool takes(const ebb_region *region)
     const ebb_conv conv = conv_of(region);
     const ebb_window *w = &conv.w;
     return conv.groups == 1 && conv.batch > 0 && conv.channels > 0 && conv.channels % BLOCK == 0 &&
-           conv.filters > 0 && conv.filters % BLOCK == 0 && w->n_counts > 0 && w->n_taps > 0 &&
-           w->n_taps <= MOST_TAPS && pays(&conv);
+           conv.filters > 0 && conv.filters % BLOCK == 0 && w->n_sizes > 0 && w->n_counts > 0 &&
+           w->n_taps > 0 && w->n_taps <= MOST_TAPS && pays(&conv);
 }
 
 static int score_direct(const ebb_region *region)
