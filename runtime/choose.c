@@ -10,7 +10,7 @@ ebb_operand ebb_operand_dense(const ebb_type *type)
     return (ebb_operand){ .type = type, .layout = ebb_layout_dense(&type->shape) };
 }
 
-static bool shows_blocks(const ebb_backend *backend, const ebb_op *op)
+bool ebb_choose_takes_blocks(const ebb_backend *backend, const ebb_op *op)
 {
     return backend->takes_blocks && backend->takes_blocks(backend, op);
 }
@@ -49,7 +49,7 @@ bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *re
     shown.inputs = inputs;
     for (int i = 0; i < region->n_inputs; i++) {
         inputs[i] = region->inputs[i];
-        if (inputs[i].layout.n_blocks && !shows_blocks(asked, region->op))
+        if (inputs[i].layout.n_blocks && !ebb_choose_takes_blocks(asked, region->op))
             inputs[i].layout = ebb_layout_dense(&inputs[i].type->shape);
         layouts[i] = inputs[i].layout;
     }
@@ -57,7 +57,7 @@ bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *re
         variant->results[r] = region->results[r];
         results[r] = region->results[r].layout;
     }
-    if (variant->home && shows_blocks(asked, region->op))
+    if (variant->home && ebb_choose_takes_blocks(asked, region->op))
         results[0] = *variant->home;
     if (!asked->layouts(asked, &shown, layouts, results) ||
         !take_layouts(region, layouts, results, inputs, variant))

@@ -26,13 +26,16 @@ enum { EBB_ANY_BACKEND = -1, EBB_NO_BACKEND = EBB_MAX_BACKENDS };
 
 ebb_operand ebb_operand_dense(const ebb_type *type);
 
+/* Whether the backend may be shown operands of the op in blocks. */
+bool ebb_choose_takes_blocks(const ebb_backend *backend, const ebb_op *op);
 /* Fills variant->region.inputs, which is room for all inputs, and results with the wishes of a
  * backend; false: it has none for the region, or none that are possible. `layouts` is room for the
  * inputs; variant->home is there. */
 bool ebb_variant_wish(const ebb_executable *e, int backend, const ebb_region *region,
                       ebb_operand *inputs, ebb_layout *layouts, ebb_variant *variant);
-/* Of variants that `backend` wished (inputs: those of the region as they lie): the tuner's choice,
- * and the layouts that the backend would like for it. OUT_OF_MEMORY. */
+/* Of a variant that its backend wished (inputs: those of the region as they lie): the tuner's
+ * choice, perhaps of another backend, and the layouts that it would like for that. OUT_OF_MEMORY.
+ */
 ebb_status ebb_variant_tune(ebb_executable *e, const ebb_region *region, ebb_operand *inputs,
                             ebb_layout *layouts, ebb_variant *variant);
 /* The best score for any of the variants, and who has it; -1: nobody takes any. */

@@ -144,13 +144,14 @@ static bool find_home(const homes *h, ebb_node node, const ebb_region *region, i
             ebb_order_find(layout, shape, &order) && find_backend(h, region, input, layout) == b)
             return true;
     }
-    /* Element-wise programs take any layout; views are what their readers make of them. */
+    /* Element-wise programs take any layout, or are taken apart; views are what their readers make
+     * of them. */
     const ebb_op *op = ebb_node_op(node);
-    if ((op->traits & EBB_TRAIT_ELEMENTWISE) || op->view)
+    if ((op->traits & EBB_TRAIT_ELEMENTWISE) || ebb_op_is_tile_program(op) || op->view)
         return false;
     *layout = ebb_layout_dense(shape);
     const int who = find_backend(h, region, input, layout);
-    return who >= 0 && !e->backends[who]->home_layout;
+    return who >= 0 && !ebb_choose_takes_blocks(e->backends[who], op);
 }
 
 /* The wish of the node for variables whose layout is open. */

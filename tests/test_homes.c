@@ -9,9 +9,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* oneDNN, but for its wishes for variables. */
+/* The default ones, but for their wishes for variables. */
 typedef struct backends {
-    ebb_backend plain;
+    ebb_backend plain[EBB_MAX_RANK];
     const ebb_backend *list[EBB_MAX_RANK];
     int n;
 } backends;
@@ -20,11 +20,11 @@ static void plain_backends(backends *b)
 {
     const ebb_backend *const *list = ebb_backend_list("onednn", &b->n);
     ck_assert_int_le(b->n, EBB_MAX_RANK);
-    for (int i = 0; i < b->n; i++)
-        b->list[i] = list[i];
-    b->plain = *list[0];
-    b->plain.home_layout = NULL;
-    b->list[0] = &b->plain;
+    for (int i = 0; i < b->n; i++) {
+        b->plain[i] = *list[i];
+        b->plain[i].home_layout = NULL;
+        b->list[i] = &b->plain[i];
+    }
 }
 
 static bool is_blocked(ebb_store *store, const char *name)
@@ -476,6 +476,25 @@ START_TEST(layouts_are_chosen_again)
 }
 END_TEST
 
+/* The first reader is computed by a backend that takes no blocks there: the variable is plain. */
+START_TEST(readers_without_blocks_choose_too)
+{
+    ebb_graph *g = ebb_graph_create("first");
+    ebb_store *store = ebb_store_create(NULL);
+    const ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(2, 32, 8, 8)),
+                   w = variable(x, "w", EBB_SHAPE(32, 32, 3, 3)),
+                   first = ebb_cumsum(w, ((ebb_cumsum_attrs){ .axis = 0 })),
+                   y = ebb_conv2d(x, w, EBB_NONE, SAME);
+    const ebb_node fetches[] = { first, y };
+    ebb_executable *e = compile_with(
+        g, &(ebb_compile_options){ .fetches = fetches, .n_fetches = 2, .store = store });
+    ck_assert(!is_blocked(store, "w"));
+    ebb_executable_destroy(e);
+    ebb_store_destroy(store);
+    ebb_graph_destroy(g);
+}
+END_TEST
+
 /* ---- memory ---- */
 
 /* Where the store's own entry is what kernels want, there is no second copy of it. */
@@ -664,6 +683,7 @@ int main(void)
     tcase_add_test(c, files_are_plain);
     tcase_add_loop_test(c, executables_share_a_store, 0, 3);
     tcase_add_test(c, layouts_are_chosen_again);
+    tcase_add_test(c, readers_without_blocks_choose_too);
     tcase_add_test(c, inference_packs_nothing);
     tcase_add_loop_test(c, windows_of_one_tap, 0, N_ONE_TAPS);
     tcase_add_test(c, without_memory);
