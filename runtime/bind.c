@@ -18,7 +18,8 @@ static ebb_status allocate_arena(ebb_executable *e)
         return out_of_memory(e, "intermediate values", e->stats.arena_bytes);
     ebb_buffer *buffers = ebb_executable_buffers(e);
     for (size_t b = 0; b < e->buffers.n; b++) {
-        if (buffers[b].kind == EBB_BUFFER_ARENA && buffers[b].variable < 0)
+        if (buffers[b].kind == EBB_BUFFER_ARENA && buffers[b].variable < 0 &&
+            !buffers[b].is_left_out)
             buffers[b].memory = (char *)e->arena_block + buffers[b].offset;
     }
     return EBB_OK;

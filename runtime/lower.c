@@ -20,9 +20,15 @@ ebb_status ebb_lowering_out_of_memory(ebb_executable *e)
 
 /* ---- regions and kernels ---- */
 
-static ebb_status check_kernel(ebb_lowering *l, const ebb_step *step, const ebb_operand *inputs)
+static bool leaves_out(const ebb_step *step, int result)
+{
+    return step->kernel.left_out >> result & 1;
+}
+
+static ebb_status check_kernel(ebb_lowering *l, const ebb_step *step, const ebb_region *region)
 {
     const ebb_kernel *kernel = &step->kernel;
+    const ebb_operand *inputs = region->inputs;
     const char *wrong = NULL;
     if (!kernel->run)
         wrong = "has no run function";
@@ -30,6 +36,9 @@ static ebb_status check_kernel(ebb_lowering *l, const ebb_step *step, const ebb_
              (kernel->packed_input < 0 || kernel->packed_input >= step->n_inputs ||
               !inputs[kernel->packed_input].is_steady || !kernel->pack))
         wrong = "packs an input that is not steady, or without a function for it";
+    for (int r = 0; r < region->n_results && !wrong; r++)
+        if (leaves_out(step, r) && !region->results[r].is_unread)
+            wrong = "leaves out a result that is read";
     if (!wrong)
         return EBB_OK;
     char text[EBB_NODE_TEXT_BYTES];
@@ -124,7 +133,7 @@ ebb_status ebb_lowering_add_step(ebb_lowering *l, ebb_step step, const ebb_regio
     for (int i = 0; i < region->n_inputs; i++)
         step.read_bytes += operand_bytes(&region->inputs[i]);
     for (int r = 0; r < region->n_results; r++)
-        step.written_bytes += ebb_type_bytes(region->results[r].type);
+        step.written_bytes += leaves_out(&step, r) ? 0 : ebb_type_bytes(region->results[r].type);
     *added = step;
     size_t n = (size_t)region->n_inputs + (size_t)region->n_results;
     ebb_argument *arguments = ebb_list_add(&e->arguments, e->allocator, sizeof *arguments, n);
@@ -137,11 +146,15 @@ ebb_status ebb_lowering_add_step(ebb_lowering *l, ebb_step step, const ebb_regio
             add_buffer(e, EBB_BUFFER_ARENA, e->steps.n - 1, region->results[r].type, &buffer);
         if (status)
             return status;
+        if (leaves_out(&step, r)) {
+            ebb_executable_buffers(e)[buffer].is_left_out = true;
+            ebb_executable_buffers(e)[buffer].bytes = 0;
+        }
         arguments[region->n_inputs + r] = (ebb_argument){ .buffer = buffer, .is_whole = true };
         if (r == 0)
             *first_result = buffer;
     }
-    return check_kernel(l, added, region->inputs);
+    return check_kernel(l, added, region);
 }
 
 /* ---- nodes ---- */

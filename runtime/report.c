@@ -93,7 +93,7 @@ ebb_status ebb_dump_stage(void *context, const char *stage, const ebb_graph *gra
 
 /* ---- the plan ---- */
 
-/* Where a value lies: "arena+128", "variable fc1/w". */
+/* Where a value lies: "arena+128", "variable fc1/w", "nowhere" (not computed). */
 static void describe_place(const ebb_executable *e, uint32_t index, char *text, size_t text_bytes)
 {
     const ebb_buffer *buffer = &ebb_executable_buffers(e)[index];
@@ -104,6 +104,8 @@ static void describe_place(const ebb_executable *e, uint32_t index, char *text, 
     else if (buffer->variable >= 0)
         snprintf(text, text_bytes, "variable %s",
                  ebb_executable_variable_name(e, (size_t)buffer->variable));
+    else if (buffer->is_left_out)
+        snprintf(text, text_bytes, "nowhere");
     else
         snprintf(text, text_bytes, "%s+%zu",
                  buffer->kind == EBB_BUFFER_ARENA ? "arena" : "constants", buffer->offset);

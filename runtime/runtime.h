@@ -61,6 +61,7 @@ typedef struct ebb_buffer {
     uint32_t index;   /* ARENA: step that computes it; else into inputs, variables, constants */
     int32_t variable; /* ARENA: the variable in whose memory it lies; -1: in the arena */
     bool is_kept;     /* ARENA: needed when all steps are done */
+    bool is_left_out; /* ARENA: not computed, so without memory, and of no bytes */
     bool is_steady;
     bool is_permuted; /* lies in a wished layout */
     const ebb_type *type;

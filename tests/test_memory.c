@@ -190,6 +190,47 @@ START_TEST(gradients_are_not_kept)
 }
 END_TEST
 
+/* The places of the maxima, which only the gradient reads. */
+START_TEST(unread_results_have_no_memory)
+{
+    for (int with_gradient = 0; with_gradient < 2; with_gradient++) {
+        ebb_graph *g = ebb_graph_create("pool");
+        const ebb_node x = ebb_input(g, "x", EBB_F32, EBB_SHAPE(1, 4, 32, 32));
+        ebb_node fetches[2] = { ebb_max_pool(x, (ebb_pool_attrs){ .window = EBB_INTS(2, 2) }) };
+        ck_assert_int_eq(ebb_gradients(ebb_reduce_sum(ebb_square(fetches[0]), EBB_ALL_AXES, false),
+                                       &x, 1, &fetches[1]),
+                         EBB_OK);
+        ebb_executable *e = compile_with(g, &(ebb_compile_options){ .fetches = fetches,
+                                                                    .n_fetches = 1 + with_gradient,
+                                                                    .backend = "onednn",
+                                                                    .check_finite = true });
+        int64_t n_items, n_places = 0;
+        ebb_memory_item *items = list_items(e, &n_items);
+        for (int64_t i = 0; i < n_items; i++) {
+            if (!items[i].type || items[i].type->dtype != EBB_U8)
+                continue;
+            n_places++;
+            ck_assert_int_eq(items[i].kind, EBB_MEMORY_VALUE);
+            ck_assert_uint_eq(items[i].bytes, with_gradient ? 4 * 16 * 16 : 0);
+        }
+        ck_assert_int_eq(n_places, 1);
+        ebb_step_info info;
+        ck_assert(ebb_executable_step(e, 0, &info));
+        ck_assert_str_eq(info.op, "max_pool");
+        ck_assert_uint_eq(info.written_bytes, 4 * 16 * 16 * (with_gradient ? 5 : 4));
+        float data[4 * 32 * 32], y[4 * 16 * 16];
+        for (int i = 0; i < 4 * 32 * 32; i++)
+            data[i] = (float)i;
+        run(e, &FEED(x, data), 1, &FETCH(fetches[0], y), 1);
+        for (int i = 0; i < 4 * 16 * 16; i++) /* the last of each window */
+            ck_assert_float_eq(y[i], (float)(i / 16 * 64 + i % 16 * 2 + 33));
+        free(items);
+        ebb_executable_destroy(e);
+        ebb_graph_destroy(g);
+    }
+}
+END_TEST
+
 START_TEST(plans_come_before_memory)
 {
     const model m = build(&zoo[1], true, EBB_NN_ADAM);
@@ -628,6 +669,7 @@ int main(void)
     tcase_set_timeout(plans, 120);
     tcase_add_loop_test(plans, nothing_overlaps, 0, N_ZOO);
     tcase_add_test(plans, gradients_are_not_kept);
+    tcase_add_test(plans, unread_results_have_no_memory);
     tcase_add_test(plans, plans_come_before_memory);
     tcase_add_test(plans, items_have_names);
     suite_add_tcase(suite, plans);

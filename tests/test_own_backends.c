@@ -11,6 +11,7 @@ typedef struct special {
     ebb_status refusal; /* what compile answers; EBB_OK: it compiles */
     int fail_at;        /* the call that fails; -1: none */
     bool never_fails;
+    unsigned left_out;
     int n_calls, n_compiled;
     ebb_kernel inner;
 } special;
@@ -61,6 +62,7 @@ static ebb_status compile_special(const ebb_backend *backend, const ebb_region *
     kernel->state = state;
     kernel->destroy = destroy_special;
     kernel->never_fails = s->never_fails;
+    kernel->left_out = s->left_out;
     s->n_compiled++;
     return EBB_OK;
 }
@@ -135,6 +137,10 @@ START_TEST(refusals_go_to_the_next_best)
     mine.refusal = EBB_BACKEND;
     refuse(s.graph, &o, EBB_BACKEND, "mul: compiling");
     CHECK_TEXT(ebb_graph_message(s.graph), "special does not want it");
+    mine = (special){ .op = "mul", .left_out = 1 }; /* somebody adds to it */
+    refuse(s.graph, &o, EBB_BACKEND, "compile: the kernel of backend special for %");
+    CHECK_TEXT(ebb_graph_message(s.graph), "leaves out a result that is read");
+    ck_assert_int_eq(mine.n_compiled, 0);
     drop_small(&s, NULL);
 }
 END_TEST

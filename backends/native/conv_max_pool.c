@@ -255,6 +255,7 @@ static ebb_status compile_forward(const ebb_region *region, const ebb_compile_en
                                ENOUGH_WORK);
     kernel->scratch_bytes = s->table_bytes + s->thread_bytes * (size_t)s->n_threads;
     kernel->n_threads = s->n_threads;
+    kernel->left_out = s->gives_where ? 0 : 1u << 1;
     kernel->run = run_forward;
     kernel->state = s;
     kernel->implementation = s->isa->name;

@@ -320,6 +320,7 @@ static ebb_status compile_pool(const ebb_region *region, const ebb_compile_env *
                                           EBB_CHEAP_WORK);
     kernel->scratch_bytes = s->part_bytes * (size_t)s->n_threads;
     kernel->n_threads = s->n_threads;
+    kernel->left_out = s->kind == MAX && where->is_unread ? 1u << 1 : 0;
     kernel->run = run_pool;
     kernel->state = s;
     kernel->implementation = lie_in_blocks(region)  ? "channel_blocks"

@@ -63,6 +63,9 @@ typedef struct ebb_kernel {
     /* Bit i: result 0 may lie in the same memory as input i, if their types have equal sizes. */
     unsigned inplace_inputs;
     unsigned inplace_further[EBB_MAX_RESULTS - 1]; /* the same for results 1, 2 .. */
+    /* Bit r: run() leaves out result r, which is unread. It gets no memory, and its pointer is
+     * NULL. */
+    unsigned left_out;
     /* run() returns EBB_OK, always: only such a kernel may write straight into a variable's memory.
      */
     bool never_fails;

@@ -159,7 +159,7 @@ typedef struct ebb_memory_item {
     ebb_memory_kind kind;
     const char *op, *scope, *name; /* of the node, "" without; SCRATCH, PACKED: of the step's */
     const ebb_type *type;          /* NULL: SCRATCH, PACKED */
-    size_t bytes;
+    size_t bytes;        /* VALUE: 0 of a result that nobody reads and the kernel leaves out */
     size_t offset_bytes; /* VALUE, SCRATCH: in the arena; CONSTANT, PACKED: in their blocks */
     int64_t first, last; /* VALUE, UPDATE, SCRATCH: the first and the last step that need it, as in
                             ebb_executable_step; last: n_steps: needed when all are done */
