@@ -17,4 +17,10 @@ void fuzz_meter_init(ebb_memory_meter *meter, const uint8_t *data, size_t n_byte
 /* The path of a file in memory that holds the input, until the next call. */
 const char *fuzz_file(const uint8_t *data, size_t n_bytes);
 
+typedef ebb_status (*fuzz_image_parse)(const void *data, size_t n_bytes, const char *path,
+                                       const ebb_allocator *allocator, ebb_tensor *tensor,
+                                       ebb_error *error);
+/* What is read has all its elements, and what is refused leaves nothing. */
+void fuzz_image(fuzz_image_parse parse, const uint8_t *data, size_t n_bytes);
+
 #endif
