@@ -210,6 +210,16 @@ static ebb_node few_places(ebb_node x)
     far.stride = (ebb_ints){ 1, { 2 } };
     return ebb_conv2d(ebb_conv2d(x, w, EBB_NONE, far), v, EBB_NONE, SAME);
 }
+/* Enough small images for direct convolutions, and for their gradients. */
+static ebb_node small_images(ebb_node x)
+{
+    ebb_node w = variable(x, "w", EBB_SHAPE(64, 32, 3, 3)),
+             v = variable(x, "v", EBB_SHAPE(64, 64, 3, 3)),
+             u = variable(x, "u", EBB_SHAPE(64, 64, 3, 3));
+    ebb_node y = ebb_reshape(x, EBB_SHAPE(8, 32, 4, 4));
+    y = ebb_relu(ebb_conv2d(y, w, EBB_NONE, SAME));
+    return ebb_conv2d(ebb_conv2d(y, v, EBB_NONE, SAME), u, EBB_NONE, SAME);
+}
 
 static const struct graph_case {
     const char *name;
@@ -226,6 +236,7 @@ static const struct graph_case {
     { "penalized", penalized, 3 },
     { "scaled", scaled, 3 },
     { "few_places", few_places, 6 },
+    { "small_images", small_images, 9 },
 };
 enum { N_GRAPHS = sizeof graph_cases / sizeof *graph_cases, N_X = 2 * 32 * 8 * 8 };
 
