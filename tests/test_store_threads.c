@@ -158,7 +158,7 @@ START_TEST(first_views_are_one)
     const ebb_layout layout = turned();
     ebb_error error;
     for (int k = 0; k < N_ENTRIES; k++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "w%d", k);
         fill_entry(h.store, name, &h.entries[k]);
         ck_assert_int_eq(ebb_store_bind(h.store, h.entries[k], &layout, &error), EBB_OK);
@@ -180,7 +180,7 @@ typedef struct user {
     ebb_graph *graph;
     ebb_node x, y;
     ebb_executable *executable;
-    char count[16]; /* the variable's name */
+    char count[32]; /* the variable's name */
 } user;
 
 typedef struct users {
