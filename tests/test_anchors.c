@@ -85,8 +85,8 @@ static void expect_close(const float *a, const float *b, int n)
     for (int i = 0; i < n; i++)
         most = fmax(most, fabs((double)b[i]));
     for (int i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)a[i] - (double)b[i]) <= 1e-5 * most, "%d: %g, %g", i,
-                      (double)a[i], (double)b[i]);
+        if (!(fabs((double)a[i] - (double)b[i]) <= 1e-5 * most)) /* an assertion each is slow */
+            ck_abort_msg("%d: %g, %g", i, (double)a[i], (double)b[i]);
 }
 
 START_TEST(anchored_is_not_anchored)
