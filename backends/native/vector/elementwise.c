@@ -3,6 +3,7 @@
 #include "backends/native/vector/functions.h"
 #include "backends/native/vector/isa.h"
 #include "backends/native/vector/pow_lanes.h"
+#include "backends/native/vector/tanh_lanes.h"
 #include "ops/descriptors.h"
 #include "ops/parameters.h"
 
@@ -34,8 +35,10 @@
 #define HAS_BOOL_ANY SAME
 #define HAS(dtypes) ISA_PASTE(ISA_PASTE(HAS, KIND), dtypes)
 
+/* Unused where an instruction set has its own. */
 #define UNARY_MAP(name, R, locals, value)                                                          \
-    static void MAP_NAME(name)(int64_t n, void *result, const void *const *inputs)                 \
+    __attribute__((unused)) static void MAP_NAME(name)(int64_t n, void *result,                    \
+                                                       const void *const *inputs)                  \
     {                                                                                              \
         const T *xs = inputs[0];                                                                   \
         R *rs = result;                                                                            \
@@ -154,6 +157,17 @@ static void guarded_pow(int64_t n, void *result, const void *const *inputs)
         _mm512_mask_storeu_ps((float *)result + i, here, r);
     }
 }
+
+static void own_tanh(int64_t n, void *result, const void *const *inputs)
+{
+    const float *xs = inputs[0];
+    float *rs = result;
+    for (int64_t i = 0; i < n; i += 16) {
+        const __mmask16 here = (__mmask16)(n - i < 16 ? (1 << (n - i)) - 1 : 0xffff);
+        _mm512_mask_storeu_ps(rs + i, here, tanh_lanes(_mm512_maskz_loadu_ps(here, xs + i)));
+    }
+}
+#define map_tanh_f32 own_tanh /* in the table */
 #else
 GUARDED_MAP(pow, pow_is_plain, pow_of(a, b, true))
 #endif

@@ -69,6 +69,14 @@ typedef float lanes_f32 __attribute__((vector_size(LANES_BYTES)));
 typedef double lanes_f64 __attribute__((vector_size(LANES_BYTES)));
 typedef int32_t lanes_of_bits __attribute__((vector_size(LANES_BYTES)));
 
+#ifdef __AVX512F__
+/* table[index modulo 32] in each lane */
+static inline __m512 lanes_look_up(const float *table, __m512i index)
+{
+    return _mm512_permutex2var_ps(_mm512_loadu_ps(table), index, _mm512_loadu_ps(table + 16));
+}
+#endif
+
 /* The first n bytes are ones. */
 static inline lanes_of_bits lanes_mask(int64_t n)
 {

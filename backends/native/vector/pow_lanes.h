@@ -4,7 +4,7 @@
 #define BACKENDS_NATIVE_VECTOR_POW_LANES_H
 
 #ifdef __AVX512F__
-#include <immintrin.h>
+#include "backends/native/vector/lanes.h"
 
 /* c near 1/m for m in 3/4..3/2, by the bits of m that stand behind its first: few bits, so that
  * r = c m - 1 is exact, |r| <= 1/32; 1 on both sides of m = 1. And -log2(c) in two parts, of which
@@ -84,11 +84,6 @@ static const float pow_low_logs[32] = {
     0,
 };
 
-static inline __m512 look_up(const float *table, __m512i index)
-{
-    return _mm512_permutex2var_ps(_mm512_loadu_ps(table), index, _mm512_loadu_ps(table + 16));
-}
-
 /* Where a is not a positive, finite, normal number, or |b| is 2^15 or more. */
 static inline __mmask16 pow_is_special(__m512 a, __m512 b)
 {
@@ -108,10 +103,10 @@ static inline __m512 pow_lanes(__m512 a, __m512 b)
     const __mmask16 is_low = _mm512_cmp_ps_mask(m, SPLAT(1), _CMP_LT_OQ);
     const __m512 floor_k = _mm512_getexp_ps(a);
     const __m512 k = _mm512_mask_add_ps(floor_k, is_low, floor_k, SPLAT(1));
-    const __m512 r = FMA(look_up(pow_inverses, index), m, SPLAT(-1));
-    const __m512 begin = _mm512_add_ps(k, look_up(pow_logs, index)); /* exact */
+    const __m512 r = FMA(lanes_look_up(pow_inverses, index), m, SPLAT(-1));
+    const __m512 begin = _mm512_add_ps(k, lanes_look_up(pow_logs, index)); /* exact */
     const __m512 t = _mm512_mul_ps(r, SPLAT(1.44269502F));
-    __m512 low = FMA(r, SPLAT(1.92596299e-8F), look_up(pow_low_logs, index));
+    __m512 low = FMA(r, SPLAT(1.92596299e-8F), lanes_look_up(pow_low_logs, index));
     low = _mm512_add_ps(low, _mm512_fmsub_ps(r, SPLAT(1.44269502F), t));
     __m512 p = FMA(SPLAT(0.28886262F), r, SPLAT(-0.360966967F));
     p = FMA(p, r, SPLAT(0.480898227F));

@@ -3,6 +3,7 @@
 #include "backends/native/vector/isa.h"
 #include "backends/native/vector/lanes.h"
 #include "backends/native/vector/pow_lanes.h"
+#include "backends/native/vector/tanh_lanes.h"
 #include "ops/descriptors.h"
 #include "ops/parameters.h"
 
@@ -20,9 +21,10 @@ typedef union lanes {
     float each[LANES];
 } lanes;
 
-/* The loops become a few instructions: arrays that do not leave a function lie in registers. */
+/* The loops become a few instructions: arrays that do not leave a function lie in registers.
+ * Unused where an instruction set has its own step. */
 #define STEP(name, before, locals, value)                                                          \
-    static vec name(vec at_hand, const void *operand)                                              \
+    __attribute__((unused)) static vec name(vec at_hand, const void *operand)                      \
     {                                                                                              \
         const lanes own = { at_hand };                                                             \
         lanes result;                                                                              \
@@ -85,7 +87,14 @@ static void run(const ebb_register_step *steps, int n_steps, void *const *places
     }
 GUARDED_POW(pow_own, at_hand, other)
 GUARDED_POW(pow_other, other, at_hand)
+
+static vec own_tanh(vec at_hand, const void *operand)
+{
+    (void)operand;
+    return tanh_lanes(at_hand);
+}
 /* in the table */
+#define tanh_own own_tanh
 #define pow_own guarded_pow_own
 #define pow_other guarded_pow_other
 #endif
