@@ -1,10 +1,12 @@
 /* attention and masked_attention, scaled dot-product attention (Vaswani et al. 2017, eq. 1): one
- * family; the second adds a mask, its fourth input, to the scores. Differentiated through the
- * decomposition. */
+ * family; the second adds a mask, its fourth input, to the scores, and is differentiated through
+ * its decomposition. attention_grad computes the probabilities again, so that nothing of the size
+ * of the scores is kept for it. */
 #define EBB_NO_LOCATIONS
 #include "ops/build.h"
 #include "ops/descriptors.h"
 #include "ops/rows.h"
+#include <string.h>
 
 static double scale_of(const ebb_attention_attrs *attrs, int64_t dim)
 {
@@ -62,6 +64,27 @@ static ebb_status infer_attention(const ebb_infer *infer)
     return EBB_OK;
 }
 
+/* As attention, with the cotangent of its result as fourth input. */
+static ebb_status infer_attention_grad(const ebb_infer *infer)
+{
+    ebb_type y;
+    ebb_infer forward = *infer;
+    char text[EBB_TYPE_TEXT_BYTES], wanted[EBB_TYPE_TEXT_BYTES];
+    forward.n_inputs = 3;
+    forward.results = &y;
+    ebb_status status = infer_attention(&forward);
+    if (status)
+        return status;
+    if (!ebb_type_equal(infer->inputs[3], &y))
+        return ebb_infer_fail(infer,
+                              infer->inputs[3]->dtype == y.dtype ? EBB_BAD_SHAPE : EBB_BAD_DTYPE,
+                              "dy is %s, not %s as the result of attention",
+                              ebb_type_text(infer->inputs[3], text), ebb_type_text(&y, wanted));
+    for (int i = 0; i < 3; i++)
+        infer->results[i] = *infer->inputs[i];
+    return EBB_OK;
+}
+
 /* ---- reference kernel ---- */
 
 /* One query of one batch. */
@@ -82,35 +105,90 @@ static double score_of(const query *at, int64_t key)
         sum += ebb_float_at(dtype, in[0].data, at->q + d) *
                ebb_float_at(dtype, in[1].data, at->k + key * at->dim + d);
     sum *= at->scale;
-    return at->eval->n_inputs > 3 ? sum + ebb_float_at(dtype, in[3].data, at->mask + key) : sum;
+    return at->eval->op == &ebb_op_masked_attention
+               ? sum + ebb_float_at(dtype, in[3].data, at->mask + key)
+               : sum;
 }
 
 /* Results in blocks, so that scores are computed again once a block and not once a result. */
 enum { BLOCK = 64 };
 
+/* What the scores of a query become: e^(score - max) / sum, of which a blind one has none. */
+typedef struct softmaxed {
+    double max, sum;
+    bool is_blind;
+} softmaxed;
+
+static softmaxed measure_query(const query *at)
+{
+    softmaxed s = { -(double)INFINITY, 0, false };
+    for (int64_t key = 0; key < at->seen; key++) {
+        const double score = score_of(at, key);
+        s.max = score > s.max || isnan(score) ? score : s.max;
+    }
+    s.is_blind =
+        at->seen == 0 || (at->eval->op == &ebb_op_masked_attention && s.max == -(double)INFINITY);
+    for (int64_t key = 0; key < at->seen; key++)
+        s.sum += exp(score_of(at, key) - s.max);
+    return s;
+}
+
 static void eval_query(const query *at, int64_t result)
 {
     const ebb_tensor *v = &at->eval->inputs[2];
     const ebb_dtype dtype = v->type.dtype;
-    double max = -(double)INFINITY, sum = 0;
-    for (int64_t key = 0; key < at->seen; key++) {
-        const double score = score_of(at, key);
-        max = score > max || isnan(score) ? score : max;
-    }
-    const bool is_blind = at->seen == 0 || (at->eval->n_inputs > 3 && max == -(double)INFINITY);
-    for (int64_t key = 0; key < at->seen; key++)
-        sum += exp(score_of(at, key) - max);
+    const softmaxed s = measure_query(at);
     for (int64_t begin = 0; begin < at->n_values; begin += BLOCK) {
         const int64_t n = at->n_values - begin < BLOCK ? at->n_values - begin : BLOCK;
         double values[BLOCK] = { 0 };
-        for (int64_t key = 0; key < at->seen && !is_blind; key++) {
-            const double p = exp(score_of(at, key) - max) / sum;
+        for (int64_t key = 0; key < at->seen && !s.is_blind; key++) {
+            const double p = exp(score_of(at, key) - s.max) / s.sum;
             for (int64_t i = 0; i < n; i++)
                 values[i] +=
                     p * ebb_float_at(dtype, v->data, at->v + key * at->n_values + begin + i);
         }
         for (int64_t i = 0; i < n; i++)
             ebb_float_put(dtype, at->eval->results[0].data, result + begin + i, values[i]);
+    }
+}
+
+static void add_at(const ebb_tensor *to, int64_t i, double term)
+{
+    const ebb_dtype dtype = to->type.dtype;
+    ebb_float_put(dtype, to->data, i, ebb_float_at(dtype, to->data, i) + term);
+}
+
+/* The cotangent of the probability of a key. */
+static double dp_of(const query *at, int64_t key, int64_t dy)
+{
+    const ebb_tensor *in = at->eval->inputs;
+    double sum = 0;
+    for (int64_t i = 0; i < at->n_values; i++)
+        sum += ebb_float_at(in[3].type.dtype, in[3].data, dy + i) *
+               ebb_float_at(in[2].type.dtype, in[2].data, at->v + key * at->n_values + i);
+    return sum;
+}
+
+/* Adds what the query whose cotangents begin at `dy` contributes. */
+static void eval_query_grad(const query *at, int64_t dy)
+{
+    const ebb_tensor *in = at->eval->inputs, *results = at->eval->results;
+    const ebb_dtype dtype = in[0].type.dtype;
+    const softmaxed s = measure_query(at);
+    double mean = 0;
+    for (int64_t key = 0; key < at->seen; key++)
+        mean += exp(score_of(at, key) - s.max) / s.sum * dp_of(at, key, dy);
+    for (int64_t key = 0; key < at->seen; key++) {
+        const double p = exp(score_of(at, key) - s.max) / s.sum;
+        const double ds = at->scale * p * (dp_of(at, key, dy) - mean);
+        for (int64_t d = 0; d < at->dim; d++) {
+            const int64_t k = at->k + key * at->dim + d;
+            add_at(&results[0], at->q + d, ds * ebb_float_at(dtype, in[1].data, k));
+            add_at(&results[1], k, ds * ebb_float_at(dtype, in[0].data, at->q + d));
+        }
+        for (int64_t i = 0; i < at->n_values; i++)
+            add_at(&results[2], at->v + key * at->n_values + i,
+                   p * ebb_float_at(dtype, in[3].data, dy + i));
     }
 }
 
@@ -121,6 +199,15 @@ static double flops_attention(const ebb_infer *types)
     const double queries = (double)ebb_shape_elements(&types->inputs[0]->shape),
                  values = (double)ebb_shape_elements(&types->results[0].shape);
     return 2 * (double)k->dims[k->rank - 2] * (queries + values);
+}
+
+/* The product of the scores once more, and two for each of the others. */
+static double flops_attention_grad(const ebb_infer *types)
+{
+    const ebb_shape *k = &types->inputs[1]->shape;
+    const double queries = (double)ebb_shape_elements(&types->inputs[0]->shape),
+                 values = (double)ebb_shape_elements(&types->inputs[3]->shape);
+    return 2 * (double)k->dims[k->rank - 2] * (3 * queries + 2 * values);
 }
 
 static ebb_status eval_attention(const ebb_eval *eval)
@@ -137,6 +224,9 @@ static ebb_status eval_attention(const ebb_eval *eval)
     int64_t batch = 1;
     for (int i = 0; i < rank - 2; i++)
         batch *= q->dims[i];
+    for (int r = 0; r < eval->n_results && eval->op == &ebb_op_attention_grad; r++)
+        if (ebb_type_bytes(&eval->results[r].type))
+            memset(eval->results[r].data, 0, ebb_type_bytes(&eval->results[r].type));
     for (int64_t b = 0; b < batch; b++)
         for (int64_t i = 0; i < n_queries; i++) {
             const int64_t row = b * n_queries + i;
@@ -145,7 +235,10 @@ static ebb_status eval_attention(const ebb_eval *eval)
             at.v = b * n_keys * at.n_values;
             at.mask = row * n_keys;
             at.seen = attrs->causal && i + 1 < n_keys ? i + 1 : n_keys;
-            eval_query(&at, row * at.n_values);
+            if (eval->op == &ebb_op_attention_grad)
+                eval_query_grad(&at, row * at.n_values);
+            else
+                eval_query(&at, row * at.n_values);
         }
     return EBB_OK;
 }
@@ -161,18 +254,22 @@ static ebb_node hide_future(ebb_node scores)
     return ebb_select(seen, scores, ebb_full_like(scores, -(double)INFINITY));
 }
 
-static void decompose_attention(const ebb_decompose *d)
+static ebb_node scores_of(const ebb_decompose *d, double scale)
 {
     const ebb_attention_attrs *attrs = d->attrs;
-    const ebb_shape *q = &ebb_node_type(d->inputs[0])->shape;
-    const int last = q->rank - 1;
     ebb_node scores =
         ebb_matmul_with(d->inputs[0], d->inputs[1], (ebb_matmul_attrs){ .transpose_b = true });
-    scores = ebb_mul(scores, ebb_full_like(scores, scale_of(attrs, q->dims[last])));
-    if (d->n_inputs > 3)
+    scores = ebb_mul(scores, ebb_full_like(scores, scale));
+    if (d->op == &ebb_op_masked_attention)
         scores = ebb_add(scores, d->inputs[3]);
-    if (attrs->causal)
-        scores = hide_future(scores);
+    return attrs->causal ? hide_future(scores) : scores;
+}
+
+static void decompose_attention(const ebb_decompose *d)
+{
+    const ebb_shape *q = &ebb_node_type(d->inputs[0])->shape;
+    const int last = q->rank - 1;
+    const ebb_node scores = scores_of(d, scale_of(d->attrs, q->dims[last]));
     if (d->n_inputs == 3) { /* every query sees a key */
         d->results[0] = ebb_matmul(ebb_softmax(scores, last), d->inputs[2]);
         return;
@@ -182,6 +279,30 @@ static void decompose_attention(const ebb_decompose *d)
     const ebb_node zero = ebb_full_like(scores, 0);
     const ebb_node p = ebb_softmax(ebb_select(is_blind, zero, scores), last);
     d->results[0] = ebb_matmul(ebb_select(is_blind, zero, p), d->inputs[2]);
+}
+
+/* With p the probabilities: dv = p^T dy, dp = dy v^T, and the cotangent of the products q k^T is
+ * scale p (dp - sum(p dp)). */
+static void decompose_attention_grad(const ebb_decompose *d)
+{
+    const ebb_shape *q = &ebb_node_type(d->inputs[0])->shape;
+    const int last = q->rank - 1;
+    const double scale = scale_of(d->attrs, q->dims[last]);
+    const ebb_matmul_attrs transposed_a = { .transpose_a = true },
+                           transposed_b = { .transpose_b = true };
+    const ebb_node dy = d->inputs[3], p = ebb_softmax(scores_of(d, scale), last);
+    const ebb_node dp = ebb_matmul_with(dy, d->inputs[2], transposed_b);
+    const ebb_node mean = ebb_reduce_sum(ebb_mul(p, dp), EBB_AXES(last), true);
+    const ebb_node ds = ebb_mul(ebb_mul(p, ebb_sub(dp, mean)), ebb_full_like(p, scale));
+    d->results[0] = ebb_matmul(ds, d->inputs[1]);
+    d->results[1] = ebb_matmul_with(ds, d->inputs[0], transposed_a);
+    d->results[2] = ebb_matmul_with(p, dy, transposed_a);
+}
+
+static void vjp_attention(const ebb_vjp *v)
+{
+    const ebb_node inputs[4] = { v->inputs[0], v->inputs[1], v->inputs[2], v->cotangents[0] };
+    (void)ebb_emit(NULL, &ebb_op_attention_grad, inputs, 4, v->attrs, v->gradients);
 }
 
 /* ---- builder ---- */
@@ -293,6 +414,32 @@ static const ebb_sample samples_masked_attention[] = {
     { IN(F(3, 4), F(5, 4), F(5, 4), TYPE(BOOL, 3, 5)), .error = EBB_BAD_DTYPE,
       .message = "mask is bool, q is f64" },
 };
+static const ebb_sample samples_attention_grad[] = {
+    { IN(F(1, 1), F(1, 1), F(1, 1), F(1, 1)) },
+    { IN(F(3, 4), F(5, 4), F(5, 2), F(3, 2)) },
+    { IN(F(5, 4), F(5, 4), F(5, 4), F(5, 4)), ATTRS(0, true) },
+    { IN(F(7, 1), F(3, 1), F(3, 17), F(7, 17)), ATTRS(0, true) },
+    { IN(F(3, 2), F(7, 2), F(7, 1), F(3, 1)), ATTRS(0.5, true) },
+    { IN(F(2, 2, 3, 5), F(2, 2, 3, 5), F(2, 2, 3, 5), F(2, 2, 3, 5)), ATTRS(0.3, false) },
+    { IN(F(3, 0), F(2, 0), F(2, 3), F(3, 3)) },
+    { IN(F(3, 2), F(0, 2), F(0, 3), F(3, 3)), ATTRS(0, true) },
+    { IN(F(0, 2), F(3, 2), F(3, 2), F(0, 2)) },
+    { IN(F(3, 2), F(3, 2), F(3, 0), F(3, 0)) },
+    /* p = 1/2, 1/2; dp = v dy = 1, 3; the cotangent of the scores is p (dp - 2). Derivatives vanish
+     * here, and what differences then show is rounding. */
+    { IN(F(1, 1), F(2, 1), F(2, 1), F(1, 1)), .values = { LIST(0), LIST(1, 2), LIST(1, 3),
+      LIST(1) }, .expected = LIST(0.5, 0, 0, 0.5, 0.5), .no_gradient = true,
+      .source = "by hand: -1/2 1 + 1/2 2" },
+    { IN(F(1, 1), F(2, 1), F(2, 1), F(1, 1)), .values = { LIST(2), LIST(0, 0), LIST(1, 3),
+      LIST(1) }, .expected = LIST(0, -1, 1, 0.5, 0.5), .no_gradient = true,
+      .source = "by hand: -1/2 2 and 1/2 2" },
+    { IN(F(3, 4), F(5, 4), F(4, 4), F(3, 4)), .error = EBB_BAD_SHAPE,
+      .message = "5 keys, but values [4,4]" },
+    { IN(F(3, 4), F(5, 4), F(5, 2), F(3, 4)), .error = EBB_BAD_SHAPE,
+      .message = "dy is f64[3,4], not f64[3,2] as the result of attention" },
+    { IN(F(3, 4), F(5, 4), F(5, 2), TYPE(F32, 3, 2)), .error = EBB_BAD_DTYPE,
+      .message = "dy is f32[3,2], not f64[3,2] as the result of attention" },
+};
 /* clang-format on */
 
 #define COUNT(array) (int)(sizeof(array) / sizeof(array)[0])
@@ -308,6 +455,7 @@ const ebb_op ebb_op_attention = {
     .attrs = attention_fields,
     .infer = infer_attention,
     .eval = eval_attention,
+    .vjp = vjp_attention,
     .flops = flops_attention,
     .decompose = decompose_attention,
     .samples = samples_attention,
@@ -329,4 +477,21 @@ const ebb_op ebb_op_masked_attention = {
     .decompose = decompose_attention,
     .samples = samples_masked_attention,
     .n_samples = COUNT(samples_masked_attention),
+};
+
+const ebb_op ebb_op_attention_grad = {
+    .name = "attention_grad",
+    .summary = "the gradients of attention to q, k and v, out of them and the cotangent",
+    .group = "library",
+    .n_inputs = 4,
+    .n_results = 3,
+    .traits = EBB_TRAIT_LIBRARY,
+    .attrs_bytes = sizeof(ebb_attention_attrs),
+    .attrs = attention_fields,
+    .infer = infer_attention_grad,
+    .eval = eval_attention,
+    .flops = flops_attention_grad,
+    .decompose = decompose_attention_grad,
+    .samples = samples_attention_grad,
+    .n_samples = COUNT(samples_attention_grad),
 };

@@ -43,7 +43,7 @@
     X(batch_norm) X(batch_norm_inference) X(batch_norm_grad) X(group_norm) X(lrn) X(lrn_grad)      \
     X(batch_norm_epilogue) X(batch_norm_inference_epilogue) X(batch_norm_relu_grad)                \
     X(resize2d) X(resize2d_adjoint)                                                                \
-    X(attention) X(masked_attention) X(dropout)                                                    \
+    X(attention) X(attention_grad) X(masked_attention) X(dropout)                                  \
     /* fused, by number of results */                                                              \
     X(fused) X(fused_2) X(fused_3) X(fused_4) X(fused_5) X(fused_6) X(fused_7) X(fused_8)          \
     X(tile_program) X(tile_program_2) X(tile_program_3) X(tile_program_4) X(tile_program_5)        \

@@ -71,6 +71,7 @@ static ebb_recompute class_of(const ebb_op *op)
         &ebb_op_conv_input_grad,
         &ebb_op_conv_weight_grad,
         &ebb_op_attention,
+        &ebb_op_attention_grad,
         &ebb_op_masked_attention,
         &ebb_op_conv_weight_bias_grad,
     };

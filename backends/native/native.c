@@ -33,6 +33,8 @@ static const struct {
     { &ebb_op_log_softmax, &ebb_native_softmax },
     { &ebb_op_softmax_cross_entropy, &ebb_native_cross_entropy },
     { &ebb_op_weighted_softmax_cross_entropy, &ebb_native_cross_entropy },
+    { &ebb_op_attention, &ebb_native_attention },
+    { &ebb_op_attention_grad, &ebb_native_attention },
     { &ebb_op_layer_norm, &ebb_native_norm },
     { &ebb_op_layer_norm_grad, &ebb_native_norm },
     { &ebb_op_rms_norm, &ebb_native_norm },
@@ -151,6 +153,8 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
         return true;
     if (kind == &ebb_native_fused)
         return ebb_native_fused_wish(region, inputs);
+    if (kind == &ebb_native_attention)
+        return ebb_native_attention_wish(region, results);
     if (kind == &ebb_native_pool)
         return ebb_native_pool_wish(region, inputs, results);
     if (kind == &ebb_native_pooled_conv)

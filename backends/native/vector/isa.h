@@ -18,6 +18,7 @@
     extern const ebb_cumsum_table ebb_cumsum_##isa;                                                \
     extern const ebb_reduce_table ebb_reduce_f64_##isa, ebb_reduce_f32_##isa;                      \
     extern const ebb_softmax_table ebb_softmax_f64_##isa, ebb_softmax_f32_##isa;                   \
+    extern const ebb_attention_table ebb_attention_##isa;                                          \
     extern const ebb_norm_table ebb_norm_f64_##isa, ebb_norm_f32_##isa;                            \
     extern const ebb_product_table ebb_product_f64_##isa, ebb_product_f32_##isa;                   \
     extern const ebb_channels_table ebb_channels_f64_##isa, ebb_channels_f32_##isa;                \

@@ -146,6 +146,14 @@ typedef struct ebb_softmax_table {
 } ebb_softmax_table;
 #define EBB_SOFTMAX_COLUMNS 128
 
+/* Dense rows of n scores, as attention has them. */
+typedef struct ebb_attention_table {
+    /* scores *= scale; of row i what is behind the first n_seen + i becomes -inf. */
+    void (*scale_rows)(int64_t n_rows, int64_t n, int64_t n_seen, float scale, float *scores);
+    /* The cotangents dp of probabilities p become those of the scores before scale_rows. */
+    void (*grad_rows)(int64_t n_rows, int64_t n, float scale, const float *p, float *dp);
+} ebb_attention_table;
+
 /* layer_norm (is_centred) and rms_norm over rows of n, dense; the result may be x, or dy. */
 typedef struct ebb_norm_rows {
     int64_t n_rows, n;
@@ -474,6 +482,7 @@ typedef struct ebb_vector_isa {
     const ebb_cumsum_table *cumsum;
     const ebb_reduce_table *reduce_f64, *reduce_f32;
     const ebb_softmax_table *softmax_f64, *softmax_f32;
+    const ebb_attention_table *attention;
     const ebb_norm_table *norm_f64, *norm_f32;
     const ebb_product_table *product_f64, *product_f32;
     const ebb_channels_table *channels_f64, *channels_f32;
