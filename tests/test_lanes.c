@@ -26,6 +26,7 @@ static const lane_case cases[] = {
       { .window = INTS(2, 3), .stride = INTS(3, 4) } },
     { SHAPE(16, 1, 13, 9), SHAPE(16, 5, 4, 4), SHAPE(5, 1, 3, 2), { .dilation = INTS(2, 1), .stride = INTS(1, 1) }, POOL(2, 2) },
     { SHAPE(15, 1, 8, 8), SHAPE(15, 11, 2, 1), SHAPE(11, 1, 3, 3), { .groups = 1 }, POOL(3, 5) },
+    { SHAPE(16, 1, 33, 32), SHAPE(16, 48, 16, 16), SHAPE(48, 1, 2, 1), { .groups = 1 }, POOL(2, 2) }, /* more at hand than the gradient takes */
 };
 /* clang-format on */
 enum { N_CASES = sizeof cases / sizeof *cases };
@@ -173,7 +174,7 @@ int main(void)
     Suite *suite = suite_create("lanes");
     TCase *tcase = tcase_create("images");
     tcase_add_test(tcase, failing_allocations);
-    tcase_add_loop_test(tcase, test_weight_grad, 0, N_CASES);
+    tcase_add_loop_test(tcase, test_weight_grad, 0, N_CASES - 1);
     tcase_add_loop_test(tcase, test_dense_weight_grad, 0, 2 * N_CASES);
     tcase_add_loop_test(tcase, test_conv_max_pool, 0, N_CASES);
     suite_add_tcase(suite, tcase);

@@ -11,7 +11,7 @@ enum {
     IMAGES = EBB_LANE_IMAGES,
     MOST_CHANNELS = 8,
     MOST_FILTERS = 64,
-    MOST_SCRATCH_BYTES = 1 << 20, /* of a thread: half of a second-level cache */
+    MOST_SCRATCH_BYTES = 2 << 20, /* of a thread: most of it is written once and read once */
     ENOUGH_WORK = 65536           /* multiply-adds that take about 4 us */
 };
 
