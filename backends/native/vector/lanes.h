@@ -262,21 +262,47 @@ static inline lanes_f32 lanes_multiply_add(lanes_f32 a, lanes_f32 b, lanes_f32 c
 
 /* e^x for x <= 0, off by at most 2 units in the last place of normal numbers, 0 below them; NaN
  * stays. */
+#if defined __AVX512F__
+/* 2^(i/16) in two parts. */
+static const float exp_table[16] = {
+    1,           1.04427378F, 1.09050773F, 1.13878863F, 1.18920712F, 1.24185781F,
+    1.29683955F, 1.35425556F, 1.41421354F, 1.47682619F, 1.54221082F, 1.61049032F,
+    1.68179283F, 1.7562522F,  1.8340081F,  1.91520655F,
+};
+static const float exp_low_table[16] = {
+    0,        4.83e-8F, -1.31e-8F, 5.39e-8F, 3.8e-8F,   4.5e-8F,   -4.02e-8F, -1.01e-8F,
+    2.42e-8F, -4.5e-8F, 8.07e-9F,  9.84e-9F, -2.48e-8F, -9.24e-9F, -1.12e-8F, 9.85e-9F,
+};
+
+/* 2^k t e^r: the low bits of `shifted` say which t it is; k is a multiple of 1/16, its whole part
+ * counts; |r| <= ln(2)/32. */
+static inline lanes_f32 lanes_exp_f32(lanes_f32 x)
+{
+    const lanes_f32 zero = { 0 };
+    const float shifter = 786432; /* 1.5 * 2^19: what is added to it is rounded to 1/16 */
+    const __mmask16 is_normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.33654f), _CMP_NLT_UQ);
+    const lanes_f32 shifted = lanes_multiply_add(x, zero + 1.44269504f, zero + shifter);
+    const lanes_f32 k = shifted - shifter;
+    const lanes_f32 t = _mm512_permutexvar_ps((__m512i)shifted, _mm512_loadu_ps(exp_table));
+    const lanes_f32 low = _mm512_permutexvar_ps((__m512i)shifted, _mm512_loadu_ps(exp_low_table));
+    lanes_f32 r = lanes_multiply_add(k, zero - 0.693359375f, x);
+    r = lanes_multiply_add(k, zero + 2.12194440e-4f, r);
+    lanes_f32 p = lanes_multiply_add(r, zero + 0.16666667f, zero + 0.5f);
+    p = lanes_multiply_add(p, r, zero + 1);
+    return _mm512_maskz_scalef_ps(is_normal,
+                                  lanes_multiply_add(lanes_multiply_add(t, r, low), p, t), k);
+}
+#else
 DEFINE_EXP(lanes_exp, lanes_f32, lanes_multiply_add)
 static inline lanes_f32 lanes_exp_f32(lanes_f32 x)
 {
     lanes_f32 shifted;
-#if defined __AVX512F__
-    const __mmask16 is_normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.33654f), _CMP_NLT_UQ);
-    const lanes_f32 p = lanes_exp_parts(x, EXP_SHIFTER, &shifted);
-    return _mm512_maskz_scalef_ps(is_normal, p, shifted - EXP_SHIFTER);
-#else
     /* At -88 the power of 2 comes out as 0. */
     x = LANES_MAX_F32((lanes_f32){ 0 } - 88, x);
     const lanes_f32 p = lanes_exp_parts(x, EXP_SHIFTER + 127, &shifted);
     return p * (lanes_f32)((lanes_of_bits)shifted << 23);
-#endif
 }
+#endif
 static inline lanes_f64 lanes_exp_f64(lanes_f64 x)
 {
     double several[LANES_F64];
@@ -287,22 +313,21 @@ static inline lanes_f64 lanes_exp_f64(lanes_f64 x)
     return x;
 }
 
-/* Lane i is values[places[i]], of as many values as there are lanes. */
-static inline lanes_f32 lanes_pick_f32(const float *values, const int32_t *places)
+/* Lane i is values[places[i]]. */
+static inline lanes_f32 lanes_pick_f32(lanes_f32 values, const int32_t *places)
 {
     lanes_f32 x = { 0 };
 #if defined __AVX512F__
-    x = _mm512_permutexvar_ps(_mm512_loadu_si512(places), _mm512_loadu_ps(values));
+    x = _mm512_permutexvar_ps(_mm512_loadu_si512(places), values);
 #elif defined __AVX2__
-    x = _mm256_permutevar8x32_ps(_mm256_loadu_ps(values),
-                                 _mm256_loadu_si256((const __m256i *)(const void *)places));
+    x = _mm256_permutevar8x32_ps(values, _mm256_loadu_si256((const __m256i *)(const void *)places));
 #else
     for (int i = 0; i < LANES_F32; i++)
         x[i] = values[places[i]];
 #endif
     return x;
 }
-static inline lanes_f64 lanes_pick_f64(const double *values, const int32_t *places)
+static inline lanes_f64 lanes_pick_f64(lanes_f64 values, const int32_t *places)
 {
     lanes_f64 x = { 0 };
     for (int i = 0; i < LANES_F64; i++)

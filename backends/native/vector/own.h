@@ -73,14 +73,9 @@ static inline float vector_tanh_softplus(float x)
     return w / (w + 2);
 }
 
-/* log(1 + x) = k ln(2) + log(1 + m), |m| <= 1/2, where 1 + m = (1 + x) 2^-k is not computed, but
- * m = x 2^-k + (2^-k - 1). The polynomial is off by 5e-9. */
-static inline float vector_log1p(float x)
+/* log(1 + m) for m in -1/4..1/2; the polynomial is off by 5e-9. */
+static inline float log1p_low(float m)
 {
-    const float u = x + 1;
-    const uint32_t k = (bits_of_float(u) - 0x3f400000u) & 0xff800000u; /* times 2^23 */
-    const float quarter = float_of_bits(0x40800000u - k);              /* 4 * 2^-k */
-    const float m = float_of_bits(bits_of_float(x) - k) + multiply_add(0.25f, quarter, -1);
     const float s = m * m;
     float p = -0.044909090341f, q = 0.10448277649f;
     p = multiply_add(p, s, -0.13162223658f);
@@ -90,10 +85,28 @@ static inline float vector_log1p(float x)
     p = multiply_add(p, s, -0.25000054528f);
     q = multiply_add(q, s, 0.33333454447f);
     p = multiply_add(p, s, -0.50000000823f);
-    p = multiply_add(multiply_add(q, m, p), s, m);
-    p = multiply_add((float)(int32_t)k, 0.693147181f * 0x1p-23f, p);
+    return multiply_add(multiply_add(q, m, p), s, m);
+}
+
+/* log(1 + x) = k ln(2) + log(1 + m), where 1 + m = (1 + x) 2^-k is not computed, but
+ * m = x 2^-k + (2^-k - 1). */
+static inline float vector_log1p(float x)
+{
+    const float u = x + 1;
+    const uint32_t k = (bits_of_float(u) - 0x3f400000u) & 0xff800000u; /* times 2^23 */
+    const float quarter = float_of_bits(0x40800000u - k);              /* 4 * 2^-k */
+    const float m = float_of_bits(bits_of_float(x) - k) + multiply_add(0.25f, quarter, -1);
+    float p = multiply_add((float)(int32_t)k, 0.693147181f * 0x1p-23f, log1p_low(m));
     p = x < INFINITY ? with_sign(p, x) : x;
     return u > 0 ? p : (u == 0 ? -INFINITY : NAN);
+}
+
+/* log(x) of normal numbers x > 0, k ln(2) + log(x 2^-k); NaN stays. */
+static inline float vector_log_normal(float x)
+{
+    const uint32_t k = (bits_of_float(x) - 0x3f400000u) & 0xff800000u; /* times 2^23 */
+    const float m = multiply_add(x, float_of_bits(0x3f800000u - k), -1);
+    return multiply_add((float)(int32_t)k, 0.693147181f * 0x1p-23f, log1p_low(m));
 }
 
 /* atan(t) for t in 0..1; the polynomial is atan(t)/t, off by 1.5e-8. */

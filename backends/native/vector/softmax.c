@@ -8,6 +8,24 @@
 
 #define NAME(name) ISA_PASTE(name, TAG)
 
+/* log(x) of sums of exponentials, which are normal numbers. */
+static inline lanes_f32 lanes_log_sum_f32(lanes_f32 x)
+{
+    float several[LANES_F32];
+    lanes_store_f32(several, x);
+    for (int i = 0; i < LANES_F32; i++)
+        several[i] = vector_log_normal(several[i]);
+    return lanes_load_f32(several);
+}
+static inline lanes_f64 lanes_log_sum_f64(lanes_f64 x)
+{
+    double several[LANES_F64];
+    lanes_store_f64(several, x);
+    for (int i = 0; i < LANES_F64; i++)
+        several[i] = log(several[i]);
+    return lanes_load_f64(several);
+}
+
 /* As U, the unsigned integers that are as wide, negative labels are larger than all others. */
 #define COUNT_WRONG(U, most)                                                                       \
     do {                                                                                           \

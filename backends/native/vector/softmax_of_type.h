@@ -7,20 +7,17 @@
 /* Elements of a row that are worked on together, and go to the result together. */
 #define PIECE (EXP_BLOCK * WIDTH)
 
-/* In place; n is a multiple of WIDTH. Not where n is known: compilers then unroll the loop instead
- * of calling a vector version. */
-static __attribute__((noinline)) void NAME(log_all)(int64_t n, T *x)
+/* In place; n is a multiple of WIDTH. */
+static void NAME(log_all)(int64_t n, T *sums)
 {
-    INDEPENDENT
-    for (int64_t i = 0; i < (n & -WIDTH); i++)
-        x[i] = FN(log)(x[i]);
+    for (int64_t i = 0; i < n; i += WIDTH)
+        NAME(lanes_store)(sums + i, NAME(lanes_log_sum)(NAME(lanes_load)(sums + i)));
 }
 
 static T NAME(log_one)(T x)
 {
     T several[LANES_BYTES / sizeof(T)];
-    NAME(lanes_store)(several, SPLAT(x));
-    NAME(log_all)(WIDTH, several);
+    NAME(lanes_store)(several, NAME(lanes_log_sum)(SPLAT(x)));
     return several[0];
 }
 

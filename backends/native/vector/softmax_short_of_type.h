@@ -1,61 +1,60 @@
 /* softmax and its like over rows of at most SHORT_ROW elements: see softmax_of_type.h, which
- * includes this file. WIDTH rows are taken side by side, and several such groups together, so that
- * what one pass has written has left the store buffer when the next one reads it. */
+ * includes this file. WIDTH rows, a block, are taken side by side: n vectors of rows of n elements.
+ * Exponentials wait until LAG more vectors have been written, then they are added up. They are read
+ * in other parts than they were written in, which would have to wait until they have left the store
+ * buffer, behind all that goes past the caches. */
 
-/* Elements of all groups, and what is read behind them. */
-#define GROUPS (SHORT_ROW * LANES_BYTES / sizeof(T) + LANES_BYTES / sizeof(T))
-/* rows of all groups; a multiple of WIDTH */
-#define GROUP_ROWS 64
-
+#define LAG 64
+/* Elements of those that wait, and of a block. */
+#define WAITING ((LAG + 3 * SHORT_ROW) * LANES_BYTES / sizeof(T))
+#define BLOCK (SHORT_ROW * LANES_BYTES / sizeof(T))
 #define HALF (WIDTH / 2)
 
-/* What is known of n_together rows. */
-typedef struct NAME(group) {
+typedef struct NAME(blocks) {
     const T *x;
-    _Alignas(64) T exps[GROUPS];
-    T maxima[GROUP_ROWS];
-    T factors[GROUP_ROWS]; /* sums of exps, then 1 / sums or log(sums) */
-} NAME(group);
-
-typedef struct NAME(groups) {
-    int64_t n; /* elements of a row */
-    int64_t n_together;
+    int64_t n_rows, n; /* n: elements of a row */
+    int64_t n_blocks;
+    int64_t delay; /* blocks from the one that is read to the one that is written */
     /* Lanes of the last elements of a row behind those that fill whole vectors, or halves of one,
      * of two rows. */
     lanes_of_bits rest;
-    NAME(group) of[2]; /* while one is read, the result of the other one is written */
-    /* The row of each element of WIDTH rows, from the first one. */
-    _Alignas(64) int32_t places[SHORT_ROW * LANES_BYTES / sizeof(T)];
-    _Alignas(64) T padded[GROUPS];
-    _Alignas(64) T result[GROUPS];
-} NAME(groups);
+    /* The row of each element of a block. */
+    _Alignas(64) int32_t places[BLOCK];
+    _Alignas(64) T padded[BLOCK + LANES_BYTES / sizeof(T)];
+    _Alignas(64) T exps[WAITING + LANES_BYTES / sizeof(T)];
+    _Alignas(64) T less[WAITING]; /* elements less the largest one of their rows */
+    _Alignas(64) T result[BLOCK];
+} NAME(blocks);
 
-static void NAME(groups_start)(NAME(groups) * g, int64_t n)
+static void NAME(blocks_start)(NAME(blocks) * b, int64_t n_rows, int64_t n, const T *x)
 {
-    const int64_t most = GROUP_ROWS / WIDTH, fit = SHORT_ROW / n;
-    g->n = n;
-    g->n_together = (fit < most ? fit : most) * WIDTH;
-    g->rest = lanes_mask(n % WIDTH * (int64_t)sizeof(T));
+    const int64_t wanted = (LAG + n - 1) / n + 1, n_blocks = (n_rows + WIDTH - 1) / WIDTH;
+    b->x = x;
+    b->n_rows = n_rows;
+    b->n = n;
+    b->n_blocks = n_blocks;
+    b->delay = wanted < n_blocks ? wanted : n_blocks > 2 ? n_blocks : 2;
+    b->rest = lanes_mask(n % WIDTH * (int64_t)sizeof(T));
     if (n <= WIDTH) {
         const lanes_of_bits half = lanes_mask((n < HALF ? n : n - HALF) * (int64_t)sizeof(T));
-        g->rest = lanes_halves(&half, &half);
+        b->rest = lanes_halves(&half, &half);
     }
     for (int64_t i = 0; i < WIDTH; i++)
         for (int64_t j = 0; j < n; j++)
-            g->places[i * n + j] = (int32_t)i;
-    for (int i = 0; i < 2; i++) /* what is read behind them */
-        NAME(lanes_store)(g->of[i].exps + g->n_together * n, SPLAT(0));
+            b->places[i * n + j] = (int32_t)i;
+    /* what is read behind the last ones */
+    NAME(lanes_store)(b->exps + (b->delay + 1) * n * WIDTH, SPLAT(0));
 }
 
-/* Where n_together rows from `begin` on, and a vector behind them, can be read. */
-static const T *NAME(find_group)(NAME(groups) * g, int64_t n_rows, const T *x, int64_t begin)
+/* Where a block, and a vector behind it, can be read. */
+static inline const T *NAME(find_block)(NAME(blocks) * b, int64_t i)
 {
-    const int64_t left = (n_rows - begin) * g->n, wanted = g->n_together * g->n;
+    const int64_t left = (b->n_rows - i * WIDTH) * b->n, wanted = b->n * WIDTH;
     if (left >= wanted + WIDTH)
-        return x + begin * g->n;
-    memset(g->padded, 0, sizeof g->padded);
-    memcpy(g->padded, x + begin * g->n, (size_t)(left < wanted ? left : wanted) * sizeof(T));
-    return g->padded;
+        return b->x + i * wanted;
+    memset(b->padded, 0, sizeof b->padded);
+    memcpy(b->padded, b->x + i * wanted, (size_t)(left < wanted ? left : wanted) * sizeof(T));
+    return b->padded;
 }
 
 /* Half as many elements of each of WIDTH rows: rows[i] has those of rows i and i + HALF. */
@@ -66,86 +65,99 @@ static inline void NAME(half_rows)(int64_t n, const T *x, NAME(lanes) * rows)
         rows[i] = (NAME(lanes))lanes_halves(x + i * n, x + (i + HALF) * n);
 }
 
-static inline NAME(lanes) NAME(narrow_maxima)(const NAME(groups) * g, const T *x)
+static inline NAME(lanes) NAME(narrow_maxima)(const NAME(blocks) * b, const T *x)
 {
     NAME(lanes) rows[LANES_BYTES / sizeof(T)], more[LANES_BYTES / sizeof(T)];
-    NAME(half_rows)(g->n, x, rows);
-    if (g->n >= HALF)
-        NAME(half_rows)(g->n, x + g->n - HALF, more);
+    NAME(half_rows)(b->n, x, rows);
+    if (b->n >= HALF)
+        NAME(half_rows)(b->n, x + b->n - HALF, more);
 #pragma GCC unroll 8
     for (int i = 0; i < HALF; i++)
-        if (g->n >= HALF)
+        if (b->n >= HALF)
             rows[i] = LANES_MAX(more[i], rows[i]);
         else
-            rows[i] = NAME(lanes_choose)(g->rest, rows[i], SPLAT(-INFINITY));
+            rows[i] = NAME(lanes_choose)(b->rest, rows[i], SPLAT(-INFINITY));
     return NAME(lanes_half_maxima)(rows);
 }
 
-static inline NAME(lanes) NAME(narrow_sums)(const NAME(groups) * g, const T *x)
+static inline NAME(lanes) NAME(narrow_sums)(const NAME(blocks) * b, const T *x)
 {
     NAME(lanes) rows[LANES_BYTES / sizeof(T)], more[LANES_BYTES / sizeof(T)];
-    NAME(half_rows)(g->n, x, rows);
-    NAME(half_rows)(g->n, g->n >= HALF ? x + HALF : x, more);
+    NAME(half_rows)(b->n, x, rows);
+    NAME(half_rows)(b->n, b->n >= HALF ? x + HALF : x, more);
 #pragma GCC unroll 8
     for (int i = 0; i < HALF; i++) {
-        more[i] = NAME(lanes_choose)(g->rest, more[i], SPLAT(0));
-        rows[i] = g->n >= HALF ? rows[i] + more[i] : more[i];
+        more[i] = NAME(lanes_choose)(b->rest, more[i], SPLAT(0));
+        rows[i] = b->n >= HALF ? rows[i] + more[i] : more[i];
     }
     return NAME(lanes_half_sums)(rows);
 }
 
-static void NAME(group_maxima)(const NAME(groups) * g, NAME(group) * group)
+static inline NAME(lanes) NAME(block_maxima)(const NAME(blocks) * b, const T *x)
 {
-    const int64_t n = g->n;
     NAME(lanes) rows[LANES_BYTES / sizeof(T)];
-    for (int64_t begin = 0; begin < g->n_together; begin += WIDTH) {
-        const T *row = group->x + begin * n;
-        for (int64_t i = 0; i < WIDTH && n > WIDTH; i++, row += n) {
-            rows[i] = NAME(lanes_load)(row + n - WIDTH);
-            for (int64_t j = 0; j < n - WIDTH; j += WIDTH)
-                rows[i] = LANES_MAX(NAME(lanes_load)(row + j), rows[i]);
-        }
-        NAME(lanes_store)
-        (group->maxima + begin, n > WIDTH ? NAME(lanes_maxima)(rows) : NAME(narrow_maxima)(g, row));
+    if (b->n <= WIDTH)
+        return NAME(narrow_maxima)(b, x);
+    for (int64_t i = 0; i < WIDTH; i++, x += b->n) {
+        rows[i] = NAME(lanes_load)(x + b->n - WIDTH);
+        for (int64_t j = 0; j < b->n - WIDTH; j += WIDTH)
+            rows[i] = LANES_MAX(NAME(lanes_load)(x + j), rows[i]);
     }
+    return NAME(lanes_maxima)(rows);
 }
 
-static void NAME(group_sums)(const NAME(groups) * g, NAME(group) * group)
+static inline NAME(lanes) NAME(block_sums)(const NAME(blocks) * b, const T *x)
 {
-    const int64_t n = g->n, whole = n & -WIDTH;
+    const int64_t whole = b->n & -WIDTH;
     NAME(lanes) rows[LANES_BYTES / sizeof(T)];
-    for (int64_t begin = 0; begin < g->n_together; begin += WIDTH) {
-        const T *row = group->exps + begin * n;
-        for (int64_t i = 0; i < WIDTH && n > WIDTH; i++, row += n) {
-            rows[i] = NAME(lanes_choose)(g->rest, NAME(lanes_load)(row + whole), SPLAT(0));
-            for (int64_t j = 0; j < whole; j += WIDTH)
-                rows[i] += NAME(lanes_load)(row + j);
-        }
-        NAME(lanes_store)
-        (group->factors + begin, n > WIDTH ? NAME(lanes_sums)(rows) : NAME(narrow_sums)(g, row));
+    if (b->n <= WIDTH)
+        return NAME(narrow_sums)(b, x);
+    for (int64_t i = 0; i < WIDTH; i++, x += b->n) {
+        rows[i] = NAME(lanes_choose)(b->rest, NAME(lanes_load)(x + whole), SPLAT(0));
+        for (int64_t j = 0; j < whole; j += WIDTH)
+            rows[i] += NAME(lanes_load)(x + j);
     }
+    return NAME(lanes_sums)(rows);
 }
 
-static inline void NAME(group_exp)(const NAME(groups) * g, NAME(group) * group, int64_t row,
-                                   int64_t v)
+/* 1 / sums, or log(sums) */
+static inline NAME(lanes) NAME(block_factors)(NAME(lanes) sums, bool is_log)
 {
-    const int64_t at = row * g->n + v * WIDTH;
-    const NAME(lanes) most = NAME(lanes_pick)(group->maxima + row, g->places + v * WIDTH);
-    NAME(lanes_store)
-    (group->exps + at, NAME(lanes_exp)(NAME(lanes_load)(group->x + at) - most));
+    return is_log ? NAME(lanes_log_sum)(sums) : SPLAT(1) / sums;
 }
 
-/* exps / sums, or (x - maxima) - log(sums) */
-static inline NAME(lanes) NAME(group_apply)(const NAME(groups) * g, const NAME(group) * group,
-                                            int64_t row, int64_t v, bool is_log)
+/* Where block i is among those that wait. */
+static inline int64_t NAME(block_slot)(const NAME(blocks) * b, int64_t i)
 {
-    const int64_t at = row * g->n + v * WIDTH;
-    const int32_t *places = g->places + v * WIDTH;
-    const NAME(lanes) factor = NAME(lanes_pick)(group->factors + row, places);
-    if (!is_log)
-        return NAME(lanes_load)(group->exps + at) * factor;
-    return (NAME(lanes_load)(group->x + at) - NAME(lanes_pick)(group->maxima + row, places)) -
-           factor;
+    return (int64_t)((uint32_t)i % (uint32_t)(b->delay + 1)) * b->n * WIDTH;
+}
+
+/* The exponentials of block i are taken; and, or, the result of the block that is b->delay before
+ * it goes to `to`: exps * factors, or less - factors. */
+static inline __attribute__((always_inline)) void
+NAME(block_step)(NAME(blocks) * b, int64_t i, bool reads, const T *x, NAME(lanes) most, bool writes,
+                 NAME(lanes) factors, bool is_log, T *to, bool is_direct)
+{
+    const int64_t size = b->n * WIDTH, read = NAME(block_slot)(b, i);
+    const int64_t written = NAME(block_slot)(b, i + 1);
+    for (int64_t j = 0; j < size; j += WIDTH) {
+        if (reads) {
+            const NAME(lanes) less =
+                NAME(lanes_load)(x + j) - NAME(lanes_pick)(most, b->places + j);
+            NAME(lanes_store)(b->exps + read + j, NAME(lanes_exp)(less));
+            if (is_log)
+                NAME(lanes_store)(b->less + read + j, less);
+        }
+        if (writes) {
+            const NAME(lanes) factor = NAME(lanes_pick)(factors, b->places + j);
+            const NAME(lanes) y = is_log ? NAME(lanes_load)(b->less + written + j) - factor
+                                         : NAME(lanes_load)(b->exps + written + j) * factor;
+            if (is_direct)
+                lanes_stream(to + j, (lanes_of_bits)y);
+            else
+                NAME(lanes_store)(to + j, y);
+        }
+    }
 }
 
 static inline __attribute__((always_inline)) void NAME(softmax_short_rows)(int64_t n_rows,
@@ -153,52 +165,45 @@ static inline __attribute__((always_inline)) void NAME(softmax_short_rows)(int64
                                                                            T *result, bool is_log,
                                                                            bool is_streamed)
 {
-    NAME(groups) g;
-    NAME(group) *group = &g.of[0], *before = &g.of[1];
-    /* WIDTH rows are whole vectors, and those whole lines. */
+    NAME(blocks) b;
+    /* Blocks are whole vectors, and those whole lines. */
     const bool is_direct = is_streamed && (uintptr_t)result % LANES_BYTES == 0;
     sink out;
-    NAME(groups_start)(&g, n);
+    if (n_rows == 0)
+        return;
+    NAME(blocks_start)(&b, n_rows, n, x);
     sink_start(&out, result, is_streamed && !is_direct);
-    for (int64_t begin = 0; begin < n_rows; begin += g.n_together) {
-        group->x = NAME(find_group)(&g, n_rows, x, begin);
-        NAME(group_maxima)(&g, group);
-        for (int64_t row = 0; row < g.n_together; row += WIDTH) {
-            ask_ahead(group->x + row * n, WIDTH * n * (int64_t)sizeof(T));
-            if (begin == 0) {
-                for (int64_t v = 0; v < n; v++)
-                    NAME(group_exp)(&g, group, row, v);
-                continue;
-            }
-            T *to = sink_place(&out);
-            for (int64_t v = 0; v < n; v++) {
-                NAME(group_exp)(&g, group, row, v);
-                const NAME(lanes) y = NAME(group_apply)(&g, before, row, v, is_log);
-                if (is_direct)
-                    lanes_stream(to + v * WIDTH, (lanes_of_bits)y);
-                else
-                    NAME(lanes_store)(to + v * WIDTH, y);
-            }
-            sink_take(&out, (size_t)(WIDTH * n) * sizeof(T));
+    const T *rows = NAME(find_block)(&b, 0);
+    /* Of the block that is read, and of the one that is written and the one after that. */
+    NAME(lanes) most = NAME(block_maxima)(&b, rows), factors = most, next_factors = most;
+    for (int64_t i = 0; i < b.n_blocks + b.delay; i++) {
+        const int64_t left = n_rows - (i - b.delay) * WIDTH;
+        T *to = left < WIDTH ? b.result : sink_place(&out);
+        if (i < b.n_blocks)
+            ask_ahead(rows, n * LANES_BYTES);
+        if (i < b.delay)
+            NAME(block_step)
+        (&b, i, i < b.n_blocks, rows, most, false, factors, is_log, NULL, false);
+        else if (i >= b.n_blocks)
+            NAME(block_step)(&b, i, false, rows, most, true, factors, is_log, to, false);
+        else if (is_direct)
+            NAME(block_step)(&b, i, true, rows, most, true, factors, is_log, to, true);
+        else NAME(block_step)(&b, i, true, rows, most, true, factors, is_log, to, false);
+        if (i >= b.delay) {
+            const int64_t n_bytes = (left < WIDTH ? left : WIDTH) * n * (int64_t)sizeof(T);
+            if (left < WIDTH)
+                memcpy(sink_place(&out), b.result, (size_t)n_bytes);
+            sink_take(&out, (size_t)n_bytes);
         }
-        NAME(group_sums)(&g, group);
-        if (is_log)
-            NAME(log_all)(g.n_together, group->factors);
-        else
-            for (int64_t i = 0; i < g.n_together; i++)
-                group->factors[i] = 1 / group->factors[i];
-        NAME(group) *const other = before;
-        before = group;
-        group = other;
-    }
-    const int64_t left = (n_rows - 1) % g.n_together + 1;
-    for (int64_t row = 0; row < left; row += WIDTH) {
-        const int64_t n_last = left - row < WIDTH ? left - row : WIDTH;
-        for (int64_t v = 0; v < n; v++)
-            NAME(lanes_store)
-        (g.result + v * WIDTH, NAME(group_apply)(&g, before, row, v, is_log));
-        memcpy(sink_place(&out), g.result, (size_t)(n_last * n) * sizeof(T));
-        sink_take(&out, (size_t)(n_last * n) * sizeof(T));
+        if (i + 1 < b.n_blocks) {
+            rows = NAME(find_block)(&b, i + 1);
+            most = NAME(block_maxima)(&b, rows);
+        }
+        factors = next_factors;
+        if (i + 2 >= b.delay && i + 2 < b.n_blocks + b.delay) {
+            const T *exps = b.exps + NAME(block_slot)(&b, i + 2 - b.delay);
+            next_factors = NAME(block_factors)(NAME(block_sums)(&b, exps), is_log);
+        }
     }
     sink_finish(&out);
     if (is_direct)
@@ -296,32 +301,44 @@ static void NAME(log_sum_narrow_rows)(int64_t n_rows, int64_t n, const T *x, T *
     memcpy(logs + whole, last, (size_t)(n_rows - whole) * sizeof(T));
 }
 
+/* A number for each row of a block, of which n_rows are left. */
+static inline size_t NAME(bytes_of_rows)(int64_t n_rows)
+{
+    return (size_t)(n_rows < WIDTH ? n_rows : WIDTH) * sizeof(T);
+}
+
 static void NAME(log_sum_short_rows)(int64_t n_rows, int64_t n, const T *x, T *maxima, T *logs)
 {
-    NAME(groups) g;
-    NAME(group) *group = &g.of[0];
+    NAME(blocks) b;
     if (n <= WIDTH) {
         NAME(log_sum_narrow_rows)(n_rows, n, x, maxima, logs);
         return;
     }
-    NAME(groups_start)(&g, n);
-    for (int64_t begin = 0; begin < n_rows; begin += g.n_together) {
-        const size_t n_bytes =
-            (size_t)(n_rows - begin < g.n_together ? n_rows - begin : g.n_together) * sizeof(T);
-        group->x = NAME(find_group)(&g, n_rows, x, begin);
-        NAME(group_maxima)(&g, group);
-        for (int64_t row = 0; row < g.n_together; row += WIDTH) {
-            ask_ahead(group->x + row * n, WIDTH * n * (int64_t)sizeof(T));
-            for (int64_t v = 0; v < n; v++)
-                NAME(group_exp)(&g, group, row, v);
+    if (n_rows == 0)
+        return;
+    NAME(blocks_start)(&b, n_rows, n, x);
+    const T *rows = NAME(find_block)(&b, 0);
+    NAME(lanes) most = NAME(block_maxima)(&b, rows);
+    for (int64_t i = 0; i < b.n_blocks + b.delay - 2; i++) {
+        const int64_t done = i + 2 - b.delay;
+        if (i < b.n_blocks) {
+            ask_ahead(rows, n * LANES_BYTES);
+            NAME(block_step)(&b, i, true, rows, most, false, most, false, NULL, false);
+            memcpy(maxima + i * WIDTH, &most, NAME(bytes_of_rows)(n_rows - i * WIDTH));
         }
-        NAME(group_sums)(&g, group);
-        NAME(log_all)(g.n_together, group->factors);
-        memcpy(maxima + begin, group->maxima, n_bytes);
-        memcpy(logs + begin, group->factors, n_bytes);
+        if (i + 1 < b.n_blocks) {
+            rows = NAME(find_block)(&b, i + 1);
+            most = NAME(block_maxima)(&b, rows);
+        }
+        if (done >= 0) {
+            const NAME(lanes) sums = NAME(block_sums)(&b, b.exps + NAME(block_slot)(&b, done));
+            const NAME(lanes) log = NAME(lanes_log_sum)(sums);
+            memcpy(logs + done * WIDTH, &log, NAME(bytes_of_rows)(n_rows - done * WIDTH));
+        }
     }
 }
 
-#undef GROUPS
+#undef LAG
+#undef WAITING
+#undef BLOCK
 #undef HALF
-#undef GROUP_ROWS
