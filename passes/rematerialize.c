@@ -66,14 +66,10 @@ static bool is_result(ebb_node node)
 static ebb_recompute class_of(const ebb_op *op)
 {
     static const ebb_op *const dear[] = {
-        &ebb_op_matmul,
-        &ebb_op_conv,
-        &ebb_op_conv_input_grad,
-        &ebb_op_conv_weight_grad,
-        &ebb_op_attention,
-        &ebb_op_attention_grad,
-        &ebb_op_masked_attention,
-        &ebb_op_conv_weight_bias_grad,
+        &ebb_op_matmul,           &ebb_op_conv,
+        &ebb_op_conv_input_grad,  &ebb_op_conv_weight_grad,
+        &ebb_op_attention,        &ebb_op_attention_grad,
+        &ebb_op_masked_attention, &ebb_op_conv_weight_bias_grad,
     };
     for (size_t i = 0; i < sizeof dear / sizeof *dear; i++)
         if (op == dear[i])

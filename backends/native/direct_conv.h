@@ -15,6 +15,8 @@ bool ebb_direct_conv_in_blocks(const ebb_operand *weights);
 /* For ebb_backend.layouts and home_layout. */
 bool ebb_native_direct_conv_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
 bool ebb_native_direct_conv_home(const ebb_region *region, int input, ebb_layout *layout);
+bool ebb_native_point_conv_wish(const ebb_region *region, ebb_layout *inputs, ebb_layout *results);
+bool ebb_native_point_conv_home(const ebb_region *region, int input, ebb_layout *layout);
 bool ebb_native_direct_weight_grad_wish(const ebb_region *region, ebb_layout *inputs,
                                         ebb_layout *results);
 

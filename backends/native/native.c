@@ -46,8 +46,10 @@ static const struct {
     { &ebb_op_batch_norm_inference_epilogue, &ebb_native_batch_norm },
     { &ebb_op_batch_norm_relu_grad, &ebb_native_batch_norm },
     { &ebb_op_conv, &ebb_native_direct_conv },
+    { &ebb_op_conv, &ebb_native_point_conv },
     { &ebb_op_conv, &ebb_native_conv },
     { &ebb_op_conv_epilogue, &ebb_native_direct_conv },
+    { &ebb_op_conv_input_grad, &ebb_native_point_conv },
     { &ebb_op_conv_input_grad, &ebb_native_conv },
     { &ebb_op_conv_weight_grad, &ebb_native_direct_weight_grad },
     { &ebb_op_conv_weight_bias_grad, &ebb_native_direct_weight_grad },
@@ -136,7 +138,8 @@ static ebb_status compile_region(const ebb_backend *backend, const ebb_region *r
 static bool kind_takes_blocks(const ebb_native_kind *kind)
 {
     return kind == &ebb_native_pool || kind == &ebb_native_batch_norm ||
-           kind == &ebb_native_direct_conv || kind == &ebb_native_direct_weight_grad;
+           kind == &ebb_native_direct_conv || kind == &ebb_native_direct_weight_grad ||
+           kind == &ebb_native_point_conv;
 }
 
 static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, ebb_layout *inputs,
@@ -144,7 +147,10 @@ static bool wish_layouts(const ebb_backend *backend, const ebb_region *region, e
 {
     (void)backend;
     if (region->op == &ebb_op_conv || region->op == &ebb_op_conv_epilogue)
-        return ebb_native_direct_conv_wish(region, inputs, results);
+        return ebb_native_direct_conv_wish(region, inputs, results) ||
+               ebb_native_point_conv_wish(region, inputs, results);
+    if (region->op == &ebb_op_conv_input_grad)
+        return ebb_native_point_conv_wish(region, inputs, results);
     if (region->op == &ebb_op_conv_weight_grad || region->op == &ebb_op_conv_weight_bias_grad)
         return ebb_native_direct_weight_grad_wish(region, inputs, results);
     int score;
@@ -183,7 +189,8 @@ static bool home_layout(const ebb_backend *backend, const ebb_region *region, in
 {
     (void)backend;
     return (region->op == &ebb_op_conv || region->op == &ebb_op_conv_epilogue) &&
-           ebb_native_direct_conv_home(region, input, layout);
+           (ebb_native_direct_conv_home(region, input, layout) ||
+            ebb_native_point_conv_home(region, input, layout));
 }
 
 /* A copy whose `user` is an ebb_vector_isa uses that one: for tests. */

@@ -23,7 +23,7 @@ extern const ebb_native_kind ebb_native_iota, ebb_native_map, ebb_native_fused,
     ebb_native_gather, ebb_native_scatter, ebb_native_top_k, ebb_native_fold, ebb_native_cumsum,
     ebb_native_pooled_conv, ebb_native_im2col, ebb_native_pool_gather, ebb_native_pad_grad,
     ebb_native_conv_max_pool, ebb_native_lane_weight_grad, ebb_native_direct_conv,
-    ebb_native_direct_weight_grad, ebb_native_attention;
+    ebb_native_direct_weight_grad, ebb_native_point_conv, ebb_native_attention;
 
 /* For attention: results that lie in the order of what they are the results, or gradients, of. */
 bool ebb_native_attention_wish(const ebb_region *region, ebb_layout *results);

@@ -15,7 +15,8 @@
         .resize_f32 = &ebb_resize_f32_##isa, .pool_f64 = &ebb_pool_f64_##isa,                      \
         .pool_f32 = &ebb_pool_f32_##isa, .add_rows = ebb_add_rows_##isa,                           \
         .lane_conv = &ebb_lane_conv_##isa, .direct_conv = &ebb_direct_conv_##isa,                  \
-        .weight_grad = &ebb_weight_grad_##isa, .attention = &ebb_attention_##isa,                  \
+        .point_conv = &ebb_point_conv_##isa, .weight_grad = &ebb_weight_grad_##isa,                \
+        .attention = &ebb_attention_##isa,                                                         \
     }
 
 static const ebb_vector_isa base = ISA_TABLES(base);

@@ -26,6 +26,7 @@
     extern void ebb_add_rows_##isa(const ebb_rows *rows);                                          \
     extern const ebb_lane_conv_table ebb_lane_conv_##isa;                                          \
     extern const ebb_direct_conv_table ebb_direct_conv_##isa;                                      \
+    extern const ebb_point_conv_table ebb_point_conv_##isa;                                        \
     extern const ebb_weight_grad_table ebb_weight_grad_##isa;                                      \
     extern const ebb_lrn_table ebb_lrn_f64_##isa, ebb_lrn_f32_##isa;                               \
     extern const ebb_resize_table ebb_resize_f64_##isa, ebb_resize_f32_##isa;

@@ -353,6 +353,32 @@ typedef struct ebb_direct_conv_table {
     void (*finish_row)(const ebb_conv_row *row);
 } ebb_direct_conv_table;
 
+/* Products of rows with weights: up to EBB_POINT_ROWS rows of x, `depth` numbers each, times blocks
+ * of EBB_POINT_BLOCK columns: y[r * y_step + b * 16 + j] = (or +=) the sum over i of
+ * x[r * x_step + i] weights[b * block_step + i * 16 + j]. */
+#define EBB_POINT_ROWS 6
+#define EBB_POINT_BLOCK 16
+#define EBB_POINT_BLOCKS 4
+typedef struct ebb_point_tile {
+    int n_rows;
+    int n_blocks;  /* at most EBB_POINT_BLOCKS */
+    int64_t depth; /* a multiple of EBB_POINT_BLOCK */
+    const float *x;
+    int64_t x_step;
+    const float *weights;
+    int64_t block_step;
+    float *y;
+    int64_t y_step;
+    bool is_first; /* y = .., else += */
+    /* What will be wanted soon: lines of 64 bytes of x, so many of each block of weights, and a
+     * tile of y like this one. */
+    const float *x_ahead, *weights_ahead, *y_ahead;
+    int64_t n_x_ahead, n_weights_ahead;
+} ebb_point_tile;
+typedef struct ebb_point_conv_table {
+    void (*add_tile)(const ebb_point_tile *tile);
+} ebb_point_conv_table;
+
 /* The gradient of a convolution's weights, from blocks of 16 channels and of 16 filters. For n_rows
  * rows, places of dy with what one tap reads of x there, channel c and filter f of block b:
  * sums[b * sum_step + c * 16 + f] becomes, or grows by, the sum over rows of
@@ -491,6 +517,7 @@ typedef struct ebb_vector_isa {
     void (*add_rows)(const ebb_rows *rows);
     const ebb_lane_conv_table *lane_conv;
     const ebb_direct_conv_table *direct_conv;
+    const ebb_point_conv_table *point_conv;
     const ebb_weight_grad_table *weight_grad;
     const ebb_resize_table *resize_f64, *resize_f32;
 } ebb_vector_isa;
