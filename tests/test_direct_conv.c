@@ -18,7 +18,7 @@ typedef struct conv_case {
 #define INTS(...) { (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), { __VA_ARGS__ } }
 #define PADDED(...) { .padding = INTS(__VA_ARGS__) }
 static const conv_case cases[] = {
-    /* a place at a time: 7 images are a tile, 15 are not; 3 blocks of filters; two passes */
+    /* a place at a time, tiles of one and of several; 3 blocks of filters; two passes */
     { SHAPE(7, 32, 4, 4), SHAPE(48, 32, 3, 3), PADDED(1, 1) },
     { SHAPE(15, 32, 2, 2), SHAPE(16, 32, 3, 3), PADDED(1, 1) },
     { SHAPE(7, 256, 2, 2), SHAPE(16, 256, 3, 3), PADDED(1, 1) },

@@ -16,7 +16,8 @@ enum {
     BATCH_BYTES = 524288, /* .. with so much of x .. */
     GROUP = 128,          /* .. and the sums of so many tiles, 224 KB */
     ENOUGH_WORK = 262144, /* multiply-adds that take about 4 us */
-    LEAST_ROWS = 4 * ROWS,
+    LEAST_ROWS = 28,
+    LEAST_IMAGES = 4 * ROWS, /* tiles of one place are nearly full */
     FEW_ROWS = 256,
     LEAST_DEPTH = 256,
     MANY_WEIGHTS = 131072,
@@ -37,6 +38,7 @@ typedef struct direct_state {
     bool by_place;
     int64_t part;                   /* images of a part, but perhaps the last */
     int64_t n_tiles;                /* of all parts */
+    bool one_place;                 /* a tile has images of one place, else any rows of the part */
     int64_t n_columns;              /* of WIDTH filters */
     int64_t n_channels;             /* of a pass */
     size_t table_bytes, copy_bytes; /* of weights and x in the scratch */
@@ -265,19 +267,33 @@ static run start_part(const direct_state *s, const ebb_call *call, int64_t part)
     return r;
 }
 
+/* Rows that are shared out evenly to as few tiles as they need. */
+static int64_t together(const direct_state *s, int64_t n_images)
+{
+    return s->one_place ? n_images : n_images * s->conv.w.n_counts;
+}
+
+static int64_t tiles_of(int64_t n_rows)
+{
+    return (n_rows + ROWS - 1) / ROWS;
+}
+
 static int64_t part_tiles(const direct_state *s, int64_t n_images)
 {
-    return (n_images * s->conv.w.n_counts + ROWS - 1) / ROWS;
+    return tiles_of(together(s, n_images)) * (s->one_place ? s->conv.w.n_counts : 1);
 }
 
 static void find_places(const run *r, int64_t tile, tile_places *places)
 {
     const direct_state *s = r->s;
     const int64_t filters = s->conv.filters, n_counts = s->conv.w.n_counts;
-    const int64_t inner = s->by_place ? r->n_images : n_counts, end = r->n_images * n_counts;
-    int64_t outer = tile * ROWS / inner, at = tile * ROWS % inner, n = 0;
+    const int64_t inner = s->by_place ? r->n_images : n_counts;
+    const int64_t n_rows = together(s, r->n_images), n_tiles = tiles_of(n_rows);
+    const int64_t start = tile / n_tiles * n_rows, i = tile % n_tiles;
+    const int64_t first = start + i * n_rows / n_tiles, end = start + (i + 1) * n_rows / n_tiles;
+    int64_t outer = first / inner, at = first % inner, n = 0;
     *places = (tile_places){ .n = 0 };
-    for (int64_t row = tile * ROWS; n < ROWS && row < end; row++, n++) {
+    for (int64_t row = first; row < end; row++, n++) {
         const int64_t place = s->by_place ? outer : at, image = s->by_place ? at : outer;
         places->y[n] = ((r->first + image) * n_counts + place) * filters;
         places->x.starts[n] = image * r->image + s->starts[place] * r->pixel;
@@ -288,6 +304,7 @@ static void find_places(const run *r, int64_t tile, tile_places *places)
         }
     }
     places->n = n;
+    places->x.n = (int)n;
 }
 
 /* Lines of results that will be written. */
@@ -436,15 +453,17 @@ static int64_t pass_channels(const ebb_conv *conv)
     return best * BLOCK;
 }
 
-/* Whether rows are taken a place at a time, and how many images: a multiple of a tile's rows, so
- * that few tiles have more places than one. */
+/* Whether rows are taken a place at a time, and how many images: parts of about the same size. Few
+ * images fill whole tiles only where one may have several places. */
 static void divide_batch(direct_state *s)
 {
     const ebb_window *w = &s->conv.w;
     const int64_t image_bytes = w->n_sizes * s->n_channels * (int64_t)sizeof(float);
-    const int64_t part = BATCH_BYTES / image_bytes / ROWS * ROWS;
-    s->by_place = goes_by_place(&s->conv) && part > 0;
-    s->part = s->by_place && part < s->conv.batch ? part : s->conv.batch;
+    const int64_t most = BATCH_BYTES / image_bytes, batch = s->conv.batch;
+    s->by_place = goes_by_place(&s->conv) && most >= ROWS;
+    const int64_t n_parts = s->by_place ? (batch + most - 1) / most : 1;
+    s->part = (batch + n_parts - 1) / n_parts;
+    s->one_place = s->by_place && s->part >= LEAST_IMAGES;
     const int64_t n_whole = s->conv.batch / s->part;
     s->n_tiles =
         n_whole * part_tiles(s, s->part) + part_tiles(s, s->conv.batch - n_whole * s->part);

@@ -9,19 +9,19 @@ enum {
     VECTORS = BLOCK / LANES_F32 /* of a block */
 };
 
-/* Sums of 7 rows for 4 vectors fill 28 of 32 registers with AVX-512; without it 4 rows for one
- * block are as much as fits. */
+/* With AVX-512 sums of 6 rows for 4 vectors, those and a number of x fill 29 of 32 registers; with
+ * 7 rows one of the sums would be kept in memory. Without it 3 rows for one block fit. */
 #ifdef __AVX512F__
 enum { ROWS_AT_ONCE = ROWS };
 #else
-enum { ROWS_AT_ONCE = 4 };
+enum { ROWS_AT_ONCE = 3 };
 #endif
 
 /* Taps that some place reads, and where each of them does. */
 typedef struct taps {
     int64_t n;
     int64_t weights[EBB_CONV_TAPS];
-    uintptr_t rows[EBB_CONV_TAPS][ROWS + 1];
+    uintptr_t rows[EBB_CONV_TAPS][ROWS + 2];
 } taps;
 
 static inline void find_taps(const ebb_conv_tile *tile, taps *found)
@@ -37,7 +37,7 @@ static inline void find_taps(const ebb_conv_tile *tile, taps *found)
             continue;
         found->weights[found->n] = t * BLOCK * BLOCK;
         uintptr_t *rows = found->rows[found->n++];
-        for (int r = 0; r <= ROWS; r++) {
+        for (int r = 0; r < ROWS + 2; r++) {
             const uintptr_t at =
                 x + (uintptr_t)(places->starts[r] + tile->offsets[t]) * sizeof(float);
             rows[r] = places->masks[r] >> t & 1 ? at : zeros;
@@ -82,29 +82,39 @@ add_rows(const ebb_conv_tile *tile, const taps *found, int row, int n_rows, int 
         lanes_store_f32(to + r * width + j * LANES_F32, sums[r * n + j]);
 }
 
+#ifdef __AVX512F__
+static inline __attribute__((always_inline)) void add_blocks(const ebb_conv_tile *tile,
+                                                             const taps *found, int n_rows)
+{
+    switch (tile->n_blocks) {
+    case 1:
+        add_rows(tile, found, 0, n_rows, 0, 1);
+        break;
+    case 2:
+        add_rows(tile, found, 0, n_rows, 0, 2);
+        break;
+    case 3:
+        add_rows(tile, found, 0, n_rows, 0, 3);
+        break;
+    default:
+        add_rows(tile, found, 0, n_rows, 0, 4);
+    }
+}
+#endif
+
 static void add_tile(const ebb_conv_tile *tile)
 {
     taps found;
     find_taps(tile, &found);
 #ifdef __AVX512F__
-    switch (tile->n_blocks) {
-    case 1:
-        add_rows(tile, &found, 0, ROWS, 0, 1);
-        break;
-    case 2:
-        add_rows(tile, &found, 0, ROWS, 0, 2);
-        break;
-    case 3:
-        add_rows(tile, &found, 0, ROWS, 0, 3);
-        break;
-    default:
-        add_rows(tile, &found, 0, ROWS, 0, 4);
-    }
+    if (tile->places->n == ROWS)
+        add_blocks(tile, &found, ROWS);
+    else /* hardly ever fewer */
+        add_blocks(tile, &found, ROWS - 1);
 #else
-    for (int block = 0; block < tile->n_blocks; block++) {
-        add_rows(tile, &found, 0, ROWS_AT_ONCE, block, 1);
-        add_rows(tile, &found, ROWS_AT_ONCE, ROWS - ROWS_AT_ONCE, block, 1);
-    }
+    for (int block = 0; block < tile->n_blocks; block++)
+        for (int row = 0; row < ROWS; row += ROWS_AT_ONCE)
+            add_rows(tile, &found, row, ROWS_AT_ONCE, block, 1);
 #endif
 }
 

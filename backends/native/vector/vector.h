@@ -318,13 +318,14 @@ typedef struct ebb_lane_conv_table {
  * is set, else zeros; masks[r] is 0 where there is no place. Its weights lie at
  * weights[t * EBB_CONV_BLOCK^2 + c / EBB_CONV_BLOCK * channel_step + filter / EBB_CONV_BLOCK *
  * block_step + c % EBB_CONV_BLOCK * EBB_CONV_BLOCK + filter % EBB_CONV_BLOCK]. */
-#define EBB_CONV_ROWS 7
+#define EBB_CONV_ROWS 6
 #define EBB_CONV_BLOCK 16
 #define EBB_CONV_BLOCKS 4
 #define EBB_CONV_TAPS 64 /* as many as a mask has bits */
 typedef struct ebb_conv_places {
-    int64_t starts[EBB_CONV_ROWS + 1]; /* a vector's worth; the last one is not used */
-    uint64_t masks[EBB_CONV_ROWS + 1];
+    int64_t starts[EBB_CONV_ROWS + 2]; /* a vector's worth; the last ones are not used */
+    uint64_t masks[EBB_CONV_ROWS + 2];
+    int n; /* of places; with fewer than EBB_CONV_ROWS the other sums may be anything */
 } ebb_conv_places;
 typedef struct ebb_conv_tile {
     const ebb_conv_places *places;
