@@ -16,6 +16,12 @@
 
 #include <string.h>
 
+/* A value of fewer bytes is not worth a step, nor is one of a smaller part of all that is kept: so
+ * graphs of very many small nodes stay as they are. */
+#define LARGE_VALUE ((size_t)256 << 10)
+#define LARGE_PART 1000
+/* As passes over the memory that they save: batch_norm and relu have 4, a residual between 7. */
+#define MOST_PASSES 5.0
 /* Operations in the time of a byte of memory traffic: about 12 on one core with AVX-512. */
 #define FLOPS_PER_BYTE 12.0
 
@@ -89,6 +95,7 @@ typedef struct record {
     bool is_needed, is_late;
     bool has_late_use; /* of a root, by a late node */
     bool is_again;     /* late nodes get a copy; of an op's first result */
+    bool is_wanted;    /* by the copy of another op; likewise */
 } record;
 
 typedef struct rematerialize {
@@ -102,6 +109,8 @@ typedef struct rematerialize {
     uint32_t *cuts; /* last ids of the segments, ascending */
     int n_cuts;
     uint32_t split; /* ids above: only what is cheap is computed again */
+    size_t kept;    /* bytes that late nodes read */
+    double spent;   /* work of the copies, with most_more */
     uint32_t *map, *stack;
     ebb_node *inputs;
     size_t most_inputs;
@@ -241,24 +250,31 @@ static bool may_recompute(const rematerialize *r, ebb_node node)
     return class_of(op) <= most;
 }
 
-static void decide(rematerialize *r, ebb_node node)
+/* The bytes that must be kept so that the op can be computed by late nodes. */
+static size_t bytes_needed(const rematerialize *r, ebb_node node)
 {
     const uint32_t *inputs = ebb_node_input_ids(node);
-    const uint32_t n_results = (uint32_t)ebb_node_op(node)->n_results;
-    const bool may = may_recompute(r, node);
-    size_t extra = 0, saved = 0, all = 0;
+    size_t bytes = 0;
     for (int i = 0; i < ebb_node_n_inputs(node); i++) {
         bool is_repeated = false;
         for (int j = 0; j < i && !is_repeated && i < 8; j++)
             is_repeated = inputs[j] == inputs[i];
         if (!is_repeated)
-            extra += r->records[r->records[inputs[i]].root].need;
+            bytes += r->records[r->records[inputs[i]].root].need;
     }
+    return bytes;
+}
+
+static void decide(rematerialize *r, ebb_node node)
+{
+    const uint32_t n_results = (uint32_t)ebb_node_op(node)->n_results;
+    const size_t extra = bytes_needed(r, node);
+    size_t saved = 0, all = 0;
     for (uint32_t id = node.id; id < node.id + n_results; id++) {
         saved += r->records[id].has_late_use ? r->records[id].bytes : 0;
         all += r->records[id].bytes;
     }
-    const bool is_again = may && extra < (saved ? saved : all);
+    const bool is_again = may_recompute(r, node) && extra < (saved ? saved : all);
     r->records[node.id].is_again = is_again;
     for (uint32_t id = node.id; id < node.id + n_results; id++) {
         record *own = &r->records[id];
@@ -269,18 +285,95 @@ static void decide(rematerialize *r, ebb_node node)
     }
 }
 
-static bool decide_all(rematerialize *r)
+/* ---- decisions with most_more ---- */
+
+/* The node whose copy a copy of this op reads for its input `index`; 0: what is kept. */
+static uint32_t link_of(const rematerialize *r, ebb_node node, int index)
 {
-    bool any = false;
-    for (uint32_t id = 1; id < r->n_ids; id++) {
-        const record *own = &r->records[id];
-        const ebb_node node = node_at(r, id);
-        if (!own->is_needed || own->is_late || is_source(node) || is_view(node) || is_result(node))
-            continue;
-        decide(r, node);
-        any |= own->is_again;
+    const record *root = &r->records[r->records[ebb_node_input_ids(node)[index]].root];
+    const uint32_t id = ebb_node_input_ids(node)[index];
+    return root->has_late_use || root->is_late || is_source(node_at(r, r->records[id].root))
+               ? 0
+               : op_behind(r, id);
+}
+
+/* Copies of copies would be there from the first on: what becomes a copy is needed in full by those
+ * behind it. `work`, by id: of the copy and of those that it takes. */
+static void decide_bounded(rematerialize *r, ebb_node node, double *work)
+{
+    const uint32_t n_results = (uint32_t)ebb_node_op(node)->n_results;
+    const size_t extra = bytes_needed(r, node);
+    const bool may = may_recompute(r, node);
+    size_t saved = 0;
+    work[node.id] = work_of(node);
+    for (int i = 0; i < ebb_node_n_inputs(node); i++) {
+        const uint32_t link = link_of(r, node, i);
+        work[node.id] += link ? work[link] : 0;
     }
-    return any;
+    for (uint32_t id = node.id; id < node.id + n_results; id++)
+        saved += r->records[id].has_late_use ? r->records[id].bytes : 0;
+    const bool is_again = may && extra < saved && saved >= LARGE_VALUE &&
+                          saved >= r->kept / LARGE_PART &&
+                          work[node.id] <= MOST_PASSES * (double)saved &&
+                          r->spent + work[node.id] <= r->options->most_more * r->cost->work;
+    r->records[node.id].is_again = is_again;
+    r->spent += is_again ? work[node.id] : 0;
+    for (uint32_t id = node.id; id < node.id + n_results; id++) {
+        record *own = &r->records[id];
+        if (own->has_late_use)
+            own->need = is_again ? own->bytes : 0;
+        else
+            own->need = may && extra < own->bytes ? extra : own->bytes;
+    }
+}
+
+/* What the copies are made of on the way from what is kept. */
+static void want_links(rematerialize *r)
+{
+    for (uint32_t id = (uint32_t)r->n_ids - 1; id > 0; id--) {
+        record *own = &r->records[id];
+        own->is_again |= own->is_wanted;
+        if (!own->is_again)
+            continue;
+        const ebb_node node = node_at(r, id);
+        for (int i = 0; i < ebb_node_n_inputs(node); i++) {
+            const uint32_t link = link_of(r, node, i);
+            if (link)
+                r->records[link].is_wanted = true;
+        }
+    }
+}
+
+static bool is_decided(const rematerialize *r, uint32_t id)
+{
+    const record *own = &r->records[id];
+    const ebb_node node = node_at(r, id);
+    return own->is_needed && !own->is_late && !is_source(node) && !is_view(node) &&
+           !is_result(node);
+}
+
+static ebb_status decide_all(rematerialize *r, bool *any)
+{
+    const bool is_bounded = r->options->most_more > 0;
+    const size_t bytes = is_bounded ? r->n_ids * sizeof(double) : 0;
+    double *work = ebb_allocate(r->allocator, bytes);
+    if (!work)
+        return EBB_OUT_OF_MEMORY;
+    for (uint32_t id = 1; id < r->n_ids; id++)
+        r->kept += r->records[id].has_late_use ? r->records[id].bytes : 0;
+    for (uint32_t id = 1; id < r->n_ids; id++) {
+        if (!is_decided(r, id))
+            continue;
+        if (is_bounded)
+            decide_bounded(r, node_at(r, id), work);
+        else
+            decide(r, node_at(r, id));
+        *any |= r->records[id].is_again;
+    }
+    if (is_bounded && *any)
+        want_links(r);
+    ebb_release(r->allocator, work, bytes);
+    return EBB_OK;
 }
 
 /* ---- the new graph ---- */
@@ -430,6 +523,7 @@ ebb_status ebb_rematerialize_run(const ebb_rematerialize *options, const ebb_gra
                         .n_ids = n_ids,
                         .map = map,
                         .cost = cost };
+    bool any = false;
     *result = NULL;
     *cost = (ebb_rematerialize_cost){ 0 };
     r.records = ebb_allocate(r.allocator, n_ids * sizeof *r.records);
@@ -443,7 +537,8 @@ ebb_status ebb_rematerialize_run(const ebb_rematerialize *options, const ebb_gra
         memset(r.records, 0, n_ids * sizeof *r.records);
         look_at_nodes(&r, used);
         find_cuts(&r);
-        if (decide_all(&r))
+        status = decide_all(&r, &any);
+        if (!status && any)
             status = make_graph(&r, error);
     }
     if (status == EBB_OUT_OF_MEMORY)

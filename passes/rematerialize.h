@@ -19,6 +19,9 @@ typedef struct ebb_rematerialize {
      * lives; in the first n_recomputed of them (0: all) everything is computed again, in the others
      * what is cheap. */
     int n_segments, n_recomputed;
+    /* CHEAP: if not 0, only large values that follow from what is kept anyway, not from copies, the
+     * first ones first, as long as that is at most this share of all work. */
+    double most_more;
     bool keep_updates;
 } ebb_rematerialize;
 

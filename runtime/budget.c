@@ -1,4 +1,5 @@
-/* A budget of memory: the cheapest way of computing values again with which the plan fits.
+/* A budget of memory: the cheapest way of computing values again with which the plan fits. Without
+ * one: what costs next to nothing.
  *
  * What each way costs is known from the graph (passes/rematerialize.h), what it needs only from its
  * plan: joins and the scratch memory of kernels change which way needs least. So they are planned
@@ -14,7 +15,13 @@ static const int segments[] = { 2, 3, 4, 6, 8, 12, 16, 24, 32, 48 };
 #define N_SEGMENTS (int)(sizeof segments / sizeof *segments)
 static const int eighths[] = { 2, 4, 6, 8 };
 #define N_PARTS (int)(sizeof eighths / sizeof *eighths)
-#define MOST_WAYS (2 + N_SEGMENTS * N_PARTS)
+#define MOST_WAYS (3 + N_SEGMENTS * N_PARTS)
+
+/* The share of all work that is spent without being asked. Estimates count each node as a pass over
+ * memory of its own; fused ones take less. */
+#define NEXT_TO_NOTHING 0.015
+static const ebb_rematerialize next_to_nothing = { .what = EBB_RECOMPUTE_CHEAP,
+                                                   .most_more = NEXT_TO_NOTHING };
 
 typedef struct way {
     ebb_rematerialize choice;
@@ -81,8 +88,9 @@ static ebb_status try_way(ebb_executable *e, ebb_rematerialize choice, way *ways
 static ebb_status list_ways(ebb_executable *e, way *ways, int *n)
 {
     *n = 0;
-    ebb_status status =
-        try_way(e, (ebb_rematerialize){ .what = EBB_RECOMPUTE_ELEMENTWISE }, ways, n);
+    ebb_status status = try_way(e, next_to_nothing, ways, n);
+    if (!status)
+        status = try_way(e, (ebb_rematerialize){ .what = EBB_RECOMPUTE_ELEMENTWISE }, ways, n);
     if (!status)
         status = try_way(e, (ebb_rematerialize){ .what = EBB_RECOMPUTE_CHEAP }, ways, n);
     for (int s = 0; s < N_SEGMENTS; s++) {
@@ -190,5 +198,34 @@ ebb_status ebb_executable_fit(ebb_executable *e, size_t budget, const ebb_planne
     ebb_release(e->allocator, ways, bytes);
     if (!status)
         log_fit(e, before, found + 2);
+    return status;
+}
+
+/* The smaller peak must be worth it. */
+#define LEAST_GAIN 32
+
+ebb_status ebb_executable_shrink(ebb_executable *e, const ebb_planner *planner, ebb_dump *dump)
+{
+    ebb_dump no_dump = { .folder = NULL };
+    e->recompute = next_to_nothing;
+    e->recompute.keep_updates = e->has_updates;
+    ebb_status status = planner->plan(planner->context, e, dump);
+    if (status || !e->recompute_cost.n_nodes)
+        return status;
+    const size_t smaller = peak_of(e);
+    const ebb_rematerialize choice = e->recompute;
+    ebb_executable_unplan(e);
+    e->recompute = (ebb_rematerialize){ .what = EBB_RECOMPUTE_NOTHING };
+    status = planner->plan(planner->context, e, &no_dump);
+    const size_t before = status ? 0 : peak_of(e);
+    const bool pays = smaller < before - before / LEAST_GAIN;
+    if (status || (!pays && !dump->folder))
+        return status;
+    ebb_executable_unplan(e);
+    if (pays)
+        e->recompute = choice;
+    status = planner->plan(planner->context, e, dump);
+    if (!status && pays)
+        log_fit(e, before, 3);
     return status;
 }

@@ -517,6 +517,8 @@ static ebb_status compile_graph(ebb_executable *e, const ebb_graph *graph,
         status = list_user_nodes(e, graph, options);
     if (!status && options->memory_budget)
         status = ebb_executable_fit(e, (size_t)options->memory_budget, &planner, &dump);
+    else if (!status && !options->skip_passes)
+        status = ebb_executable_shrink(e, &planner, &dump);
     else if (!status)
         status = plan(&p, e, &dump);
     if (!status)

@@ -12,7 +12,7 @@
  *   tune.c        the fastest of the ways in which it can; tune_cache.c: a file of such choices
  *   order.c       where steps stand, which may write variables, what lives when
  *   memory.c      where everything will lie; plan.c: lifetimes to offsets
- *   budget.c      what is computed again to fit a memory budget
+ *   budget.c      what is computed again, to fit a memory budget or because it is cheap
  *   bind.c        memory for everything, pointers into the steps
  *   executable.c  runs
  *   finite.c      looking for NaN and infinities
@@ -274,6 +274,9 @@ typedef struct ebb_planner {
 /* A plan with a peak of at most `budget` bytes. LIMIT: there is none. */
 ebb_status ebb_executable_fit(ebb_executable *executable, size_t budget, const ebb_planner *planner,
                               ebb_dump *dump);
+/* A plan for which what lowers the peak is computed again as long as it costs next to nothing. */
+ebb_status ebb_executable_shrink(ebb_executable *executable, const ebb_planner *planner,
+                                 ebb_dump *dump);
 /* Drops graph, steps and plan; what the user named stays. */
 void ebb_executable_unplan(ebb_executable *executable);
 /* Where everything will lie; allocates nothing of it. */

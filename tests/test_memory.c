@@ -514,6 +514,59 @@ START_TEST(gradients_are_not_kept_within_budgets)
 }
 END_TEST
 
+/* Without a budget, what costs next to nothing is computed again if that is worth it; the bits are
+ * the same. */
+START_TEST(next_to_nothing)
+{
+    static const struct case_gain {
+        const char *name;
+        int64_t batch;
+        bool gains;
+    } cases[] = { { "resnet20", 16, true },
+                  { "smooth_convs", 16, false }, /* tanh of what is not kept */
+                  { "resnet20", 2, false } /* too small */ };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        const struct zoo_case *found = zoo;
+        while (strcmp(found->name, cases[k].name) != 0)
+            found++;
+        struct zoo_case c = *found;
+        c.batch = cases[k].batch;
+        const gradients g = build_gradients(&c);
+        ebb_store *stores[2] = { ebb_store_create(NULL), ebb_store_create(NULL) };
+        ebb_executable *e[2];
+        ebb_memory_plan plans[2];
+        char *values[2];
+        size_t n_bytes = 0;
+        for (int i = 0; i < 2; i++) {
+            e[i] =
+                compile_with(g.m.graph, &(ebb_compile_options){ .fetches = g.nodes,
+                                                                .n_fetches = g.n,
+                                                                .n_threads = 2,
+                                                                .memory_budget = i ? INT64_MAX : 0,
+                                                                .store = stores[i] });
+            plans[i] = ebb_executable_memory(e[i]);
+            values[i] = run_steps(e[i], &g.m, g.nodes, g.n, &n_bytes);
+        }
+        ck_assert_int_eq(plans[1].n_recomputed, 0);
+        ck_assert_int_eq(plans[0].n_recomputed > 0, cases[k].gains);
+        if (cases[k].gains) {
+            check_items(e[0], c.name, 8);
+            ck_assert_uint_lt(plans[0].peak_bytes, plans[1].peak_bytes / 32 * 31);
+            ck_assert(plans[0].more_work > 0 && plans[0].more_work <= 0.015);
+        } else {
+            ck_assert_uint_eq(plans[0].peak_bytes, plans[1].peak_bytes);
+        }
+        ck_assert_msg(memcmp(values[0], values[1], n_bytes) == 0, "%s: other bits", c.name);
+        for (int i = 0; i < 2; i++) {
+            free(values[i]);
+            ebb_executable_destroy(e[i]);
+            ebb_store_destroy(stores[i]);
+        }
+        ebb_graph_destroy(g.m.graph);
+    }
+}
+END_TEST
+
 START_TEST(bad_budgets)
 {
     const model m = build(&zoo[0], true, EBB_NN_SGD);
@@ -627,6 +680,7 @@ START_TEST(pass_is_as_written)
 {
     rematerialize(&(ebb_rematerialize){ .what = EBB_RECOMPUTE_NOTHING }, NULL, 0);
     rematerialize(&(ebb_rematerialize){ .what = EBB_RECOMPUTE_ELEMENTWISE }, behind, 2);
+    rematerialize(&(ebb_rematerialize){ .what = EBB_RECOMPUTE_CHEAP, .most_more = 1 }, NULL, 0);
 }
 END_TEST
 
@@ -677,6 +731,7 @@ int main(void)
     tcase_set_timeout(fits, 240);
     tcase_add_loop_test(fits, budgets, 0, N_BUDGETED);
     tcase_add_test(fits, gradients_are_not_kept_within_budgets);
+    tcase_add_test(fits, next_to_nothing);
     tcase_add_test(fits, pass_is_as_written);
     tcase_add_test(fits, bad_budgets);
     tcase_add_test(fits, budgets_without_memory);

@@ -53,10 +53,11 @@ typedef struct ebb_compile_options {
      * data for each shape while compiling). 0: none. Winograd's algorithm for 3x3 windows (oneDNN
      * 2.6 to 3.1) had 6e-7 to 1.8e-6, with 32 to 512 channels: 1e-5 allows it. */
     double conv_error;
-    /* The most that the executable may allocate for data, in bytes (ebb_memory_plan.peak_bytes); 0:
-     * any. What does not fit is computed again in the backward part (phase EBB_BACKWARD) instead of
+    /* The most that the executable may allocate for data, in bytes (ebb_memory_plan.peak_bytes).
+     * What does not fit is computed again in the backward part (phase EBB_BACKWARD) instead of
      * being kept, cheap operations first; results are the same bit for bit. Several plans
-     * are made until one fits. */
+     * are made until one fits. 0: any, and what costs next to nothing is computed again all the
+     * same; INT64_MAX: nothing is. */
     int64_t memory_budget;
     bool plan_only; /* allocate nothing and leave the store alone (it may be NULL): the executable
                        cannot run, but tells its plan (ebb_executable_memory) */
@@ -147,7 +148,7 @@ typedef struct ebb_memory_plan {
     size_t scratch_bytes; /* of the step that needs most */
     size_t constant_bytes, packed_bytes;
     size_t variable_bytes, input_bytes; /* not in the peak: they belong to others */
-    int64_t n_recomputed;               /* nodes that are computed again to fit a memory budget */
+    int64_t n_recomputed;               /* nodes that are computed again for less memory */
     double more_work; /* their share of the work of all others, estimated by memory traffic and
                          arithmetic: 0.1 is 10% more */
     int64_t n_items;
