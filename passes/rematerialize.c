@@ -96,6 +96,7 @@ typedef struct record {
     bool has_late_use; /* of a root, by a late node */
     bool is_again;     /* late nodes get a copy; of an op's first result */
     bool is_wanted;    /* by the copy of another op; likewise */
+    bool is_open;      /* with most_more: late nodes do not read it, copies of it may be made */
 } record;
 
 typedef struct rematerialize {
@@ -290,11 +291,8 @@ static void decide(rematerialize *r, ebb_node node)
 /* The node whose copy a copy of this op reads for its input `index`; 0: what is kept. */
 static uint32_t link_of(const rematerialize *r, ebb_node node, int index)
 {
-    const record *root = &r->records[r->records[ebb_node_input_ids(node)[index]].root];
     const uint32_t id = ebb_node_input_ids(node)[index];
-    return root->has_late_use || root->is_late || is_source(node_at(r, r->records[id].root))
-               ? 0
-               : op_behind(r, id);
+    return r->records[r->records[id].root].is_open ? op_behind(r, id) : 0;
 }
 
 /* Copies of copies would be there from the first on: what becomes a copy is needed in full by those
@@ -320,10 +318,11 @@ static void decide_bounded(rematerialize *r, ebb_node node, double *work)
     r->spent += is_again ? work[node.id] : 0;
     for (uint32_t id = node.id; id < node.id + n_results; id++) {
         record *own = &r->records[id];
+        own->is_open = !own->has_late_use && may && extra < own->bytes;
         if (own->has_late_use)
             own->need = is_again ? own->bytes : 0;
         else
-            own->need = may && extra < own->bytes ? extra : own->bytes;
+            own->need = own->is_open ? extra : own->bytes;
     }
 }
 
