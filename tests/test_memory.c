@@ -684,6 +684,31 @@ START_TEST(pass_is_as_written)
 }
 END_TEST
 
+/* The product is small, but dear: it is kept, and only what follows from it is computed again. */
+START_TEST(what_is_dear_is_kept)
+{
+    ebb_graph *graph = golden_parse("graph \"g\"\n"
+                                    "%1 = input {name=\"x\"} : f32[256,256]\n"
+                                    "%2 = variable {name=\"w\"} : f32[256,1]\n"
+                                    "%3 = matmul %1 %2 : f32[256,1]\n"
+                                    "%4 = broadcast_to %3 {shape=[256,256]} : f32[256,256]\n"
+                                    "%5 = mul %1 %4 : f32[256,256]\n"
+                                    "%6 = matmul %5 %5 : f32[256,256] @out !backward\n"),
+              *result;
+    const ebb_rematerialize options = { .what = EBB_RECOMPUTE_CHEAP, .most_more = 1 };
+    const ebb_node out = ebb_graph_node(graph, ebb_graph_n_nodes(graph));
+    ebb_rematerialize_cost cost;
+    ebb_error error;
+    uint32_t map[20];
+    ck_assert_int_eq(ebb_rematerialize_run(&options, graph, &out, 1, &result, map, &cost, &error),
+                     EBB_OK);
+    ck_assert_ptr_nonnull(result);
+    ck_assert_int_eq(cost.n_nodes, 1);
+    ebb_graph_destroy(result);
+    ebb_graph_destroy(graph);
+}
+END_TEST
+
 /* ---- the default allocator ---- */
 
 /* Below, at and above where blocks come from the system, and where they ask for huge pages. */
@@ -733,6 +758,7 @@ int main(void)
     tcase_add_test(fits, gradients_are_not_kept_within_budgets);
     tcase_add_test(fits, next_to_nothing);
     tcase_add_test(fits, pass_is_as_written);
+    tcase_add_test(fits, what_is_dear_is_kept);
     tcase_add_test(fits, bad_budgets);
     tcase_add_test(fits, budgets_without_memory);
     suite_add_tcase(suite, fits);
